@@ -1,0 +1,84 @@
+// ANCHOR: head
+//! The gate between parent and child: one "go" in one direction, one error or nothing in the other.
+//!
+//! ```text
+//! parent                                   child
+//! clone3 ───────────────────────────────▶  wait_for_go
+//! outside(): id maps, pid file, links ...    (blocked)
+//! open ─────────── "go" ────────────────▶  inside(): mounts, host name, ...
+//! verdict  ◀────── Error, encoded ───────  fail, and leave
+//! verdict  ◀────── end of file ──────────  exec closed it: the program runs
+//! ```
+//!
+//! A SOCK_SEQPACKET socket pair keeps message boundaries and tells when the other side is gone. Each side
+//! must close its copy of the other's end, or it would wait for itself forever.
+// ANCHOR_END: head
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+
+use crate::{Context, Error, Result};
+
+// ANCHOR: ends
+/// The parent's end.
+pub struct ParentEnd(OwnedFd);
+
+/// The child's end; close-on-exec, and that is what tells the parent of a successful exec.
+pub struct ChildEnd(OwnedFd);
+
+/// Longer messages would be cut; the longest subject is a path of 4,096 bytes.
+const LONGEST_MESSAGE: usize = 16 * 1024;
+
+/// A new gate, closed.
+///
+/// # Errors
+/// EMFILE: too many open files.
+pub fn gate() -> Result<(ParentEnd, ChildEnd)> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (parent, child) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).during("socketpair", "")?;
+    Ok((ParentEnd(parent), ChildEnd(child)))
+}
+// ANCHOR_END: ends
+
+// ANCHOR: gate
+impl ParentEnd {
+    /// Lets the child go on.
+    ///
+    /// # Errors
+    /// EPIPE: it has died at the gate.
+    pub fn open(&self) -> Result<()> {
+        todo!("1.3 Hold the child at the gate")
+    }
+
+    /// Waits until the child runs its program (`Ok`) or tells why it cannot.
+    ///
+    /// # Errors
+    /// The child's own.
+    pub fn verdict(self) -> Result<()> {
+        todo!("1.3 Hold the child at the gate")
+    }
+}
+
+impl ChildEnd {
+    /// Waits for the parent's "go".
+    ///
+    /// # Errors
+    /// ECANCELED: the parent is gone; nobody wants this child any more.
+    pub fn wait_for_go(&self) -> Result<()> {
+        todo!("1.3 Hold the child at the gate")
+    }
+
+    /// Tells the parent why there will be no program.
+    pub fn fail(&self, error: &Error) {
+        todo!("1.3 Hold the child at the gate")
+    }
+}
+
+/// The next message, empty when the other side has closed its end.
+fn receive(end: &OwnedFd) -> Result<Vec<u8>> {
+    todo!("1.3 Hold the child at the gate")
+}
+// ANCHOR_END: gate

@@ -1,0 +1,183 @@
+//! Every stage's tests on the reference crates, on every ground: as real root, as one unprivileged user in a
+//! user namespace, and in a kernel of its own as both.
+//!
+//! A trial is one test on one ground, `process::user::init_reaps_orphans`. The machine of the kernel lab is
+//! booted once, by the first trial that wants it, and runs all of its tests.
+
+#[path = "support/copy.rs"]
+mod copy;
+#[path = "support/ground.rs"]
+mod ground;
+#[path = "support/somebody.rs"]
+mod somebody;
+
+use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use copy::{outcomes, subject_of};
+use ground::{Ended, Skip, ended, on};
+use libtest_mimic::{Arguments, Trial};
+use somebody::Somebody;
+use workshop::build;
+use workshop::course::{Chapter, Course};
+use workshop::lab::Ground;
+use workshop::stage::runner::{self, Batch, Report, Subject};
+use workshop::stage::{self, verdict::Outcome};
+use workshop::vm::Kernel;
+
+fn main() -> ExitCode {
+    workshop::hidden::dispatch();
+    let course = Course::load(&copy::root()).expect("the course");
+    let mut trials = Vec::new();
+    for chapter in course.chapters.iter().filter(|chapter| chapter.has_crate()) {
+        for test in stage::of_chapter(chapter.number) {
+            trials.extend(trials_of(chapter, test.name));
+        }
+    }
+    trials.push(Trial::ignorable_test("all_of_them_as_an_ordinary_user", as_somebody));
+    trials.push(Trial::ignorable_test("the_lab_is_the_same_in_a_kernel", the_same_lab));
+    trials.sort_by(|one, other| one.name().cmp(other.name()));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// One test on every ground.
+fn trials_of(chapter: &Chapter, test: &'static str) -> Vec<Trial> {
+    let (krate, number) = (&chapter.krate, chapter.number);
+    let native = [("root", Ground::Root), ("user", Ground::User)].map(|(name, ground)| {
+        Trial::ignorable_test(format!("{krate}::{name}::{test}"), move || natively(number, ground, test))
+    });
+    let kernel = [("kernel_root", Ground::Root), ("kernel_user", Ground::User)].map(|(name, ground)| {
+        Trial::ignorable_test(format!("{krate}::{name}::{test}"), move || in_kernel(number, ground, test))
+    });
+    native.into_iter().chain(kernel).collect()
+}
+
+fn natively(chapter: u8, ground: Ground, test: &str) -> Ended {
+    let mut outcome = None;
+    let done = on(ground, || {
+        outcome = outcomes(subject(chapter)?, ground, &[test.to_owned()])?.remove(test);
+        Ok(())
+    });
+    match outcome {
+        Some(outcome) => judged(&outcome),
+        None => done,
+    }
+}
+
+fn judged(outcome: &Outcome) -> Ended {
+    match outcome {
+        Outcome::Passed => ended(Ok(())),
+        Outcome::Skipped(why) => Skip::Avoidable(why.clone()).ended(),
+        Outcome::Failed(failure) => {
+            Err(format!("ran      {}\nexpected {}\nseen     {}", failure.ran, failure.expected, failure.seen)
+                .into())
+        }
+    }
+}
+
+/// The reference crates, built once.
+fn subjects() -> Result<&'static [Subject]> {
+    static SUBJECTS: OnceLock<Result<Vec<Subject>, String>> = OnceLock::new();
+    let built = SUBJECTS.get_or_init(|| all_built().map_err(|error| format!("{error:#}")));
+    built.as_deref().map_err(|text| anyhow!("{text}"))
+}
+
+fn all_built() -> Result<Vec<Subject>> {
+    let root = copy::root();
+    let course = Course::load(&root)?;
+    let with_crate = course.chapters.iter().filter(|chapter| chapter.has_crate());
+    with_crate
+        .map(|chapter| subject_of(&root, chapter, build::binary_in_silence(&root, &chapter.krate)?))
+        .collect()
+}
+
+fn subject(chapter: u8) -> Result<&'static Subject> {
+    subjects()?.iter().find(|subject| subject.chapter == chapter).context("the chapter has a crate")
+}
+
+/// Labs are entered another way by who is not root; on this machine, root plays one who is not.
+fn as_somebody() -> Ended {
+    if !nix::unistd::geteuid().is_root() {
+        return Skip::Fine("that is who we are: see `user`".to_owned()).ended();
+    }
+    on(Ground::User, || {
+        for subject in subjects()? {
+            let somebody = Somebody::new(subject)?;
+            let names = names_of(subject.chapter);
+            let batch = Batch { subject: somebody.subject.clone(), ground: Ground::User, names };
+            let mut command = Command::new("");
+            command.args(runner::arguments(std::slice::from_ref(&batch))?);
+            let output = somebody.command(&command).output().context("run the tests")?;
+            let mut passed = 0;
+            runner::read_reports(output.stdout.as_slice(), &mut |report| {
+                passed += usize::from(report.outcome == Outcome::Passed);
+            })?;
+            ensure!(passed == batch.names.len(), "only {passed} of {} passed: {output:?}", batch.names.len());
+        }
+        Ok(())
+    })
+}
+
+fn names_of(chapter: u8) -> Vec<String> {
+    stage::of_chapter(chapter).iter().map(|test| test.name.to_owned()).collect()
+}
+
+/// `cargo workshop lab`, on both grounds: the same folder, the same programs, the command's own exit code.
+fn the_same_lab() -> Ended {
+    if let Err(skip) = kernel() {
+        return skip.ended();
+    }
+    on(Ground::User, || {
+        let script = "pwd; ls; id -u; my-mount run --rootfs demo -- sh -c 'echo $$'; probe fds; exit 3";
+        let lab = |ground: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_workshop"));
+            command.args(["lab", "--ground", ground, "--solution", "--", "sh", "-c", script]);
+            command.current_dir(copy::root()).output().context("run the workshop")
+        };
+        let (user, kernel) = (lab("user")?, lab("kernel")?);
+        let text = String::from_utf8_lossy(&user.stdout).into_owned();
+        ensure!(user.status.code() == Some(3) && text == "/run/lab/work\ndemo\n0\n1\n0 1 2\n", "{user:?}");
+        ensure!((&kernel.status, &kernel.stdout) == (&user.status, &user.stdout), "{kernel:?}");
+        Ok(())
+    })
+}
+
+/// The kernel lab's kernel, found once.
+fn kernel() -> Result<&'static Kernel, Skip> {
+    static KERNEL: OnceLock<Result<Kernel, String>> = OnceLock::new();
+    let found = KERNEL.get_or_init(|| Kernel::find().map_err(|error| format!("{error:#}")));
+    // The places where it was looked for are told by `cargo workshop lab --kernel`; here, one line.
+    found.as_ref().map_err(|why| Skip::Avoidable(why.lines().next().unwrap_or_default().to_owned()))
+}
+
+fn in_kernel(chapter: u8, ground: Ground, test: &str) -> Ended {
+    static REPORTS: OnceLock<Result<Vec<Report>, String>> = OnceLock::new();
+    let kernel = match kernel() {
+        Ok(kernel) => kernel,
+        Err(skip) => return skip.ended(),
+    };
+    let reports = REPORTS.get_or_init(|| all_in(kernel).map_err(|error| format!("{error:#}")));
+    let of_this =
+        |report: &&Report| (report.chapter, report.ground, report.name.as_str()) == (chapter, ground, test);
+    match reports {
+        Ok(reports) => match reports.iter().find(of_this) {
+            Some(report) => judged(&report.outcome),
+            None => Err("the machine did not report it".into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// All tests in one machine.
+fn all_in(kernel: &Kernel) -> Result<Vec<Report>> {
+    let mut batches = Vec::new();
+    for subject in subjects()? {
+        for ground in [Ground::Root, Ground::User] {
+            batches.push(Batch { subject: subject.clone(), ground, names: names_of(subject.chapter) });
+        }
+    }
+    let mut reports = Vec::new();
+    stage::kernel::run(kernel, &batches, &mut |report| reports.push(report.clone()))?;
+    Ok(reports)
+}

@@ -1,0 +1,72 @@
+//! Where checks can run: what this machine cannot offer is skipped, and the reason is shown.
+//!
+//! With `GANTRY_MUST_RUN=1`, as in CI, a skip that a machine's owner could avoid is a failure.
+
+// Each check takes the part that it needs.
+#![allow(dead_code)]
+
+use std::process::Stdio;
+use std::sync::OnceLock;
+
+use anyhow::Result;
+use libtest_mimic::{Completion, Failed};
+use workshop::lab::{self, Ground, Job, Spec};
+
+/// Why a check did not run.
+pub enum Skip {
+    /// The machine's owner could change that.
+    Avoidable(String),
+    /// It does not matter here; another check covers it.
+    Fine(String),
+}
+
+/// What a trial returns.
+pub type Ended = Result<Completion, Failed>;
+
+impl Skip {
+    /// The trial's end.
+    pub fn ended(&self) -> Ended {
+        match self {
+            Skip::Avoidable(why) if std::env::var_os("GANTRY_MUST_RUN").is_some() => {
+                Err(format!("GANTRY_MUST_RUN is set, and this cannot run: {why}").into())
+            }
+            Skip::Avoidable(why) | Skip::Fine(why) => Ok(Completion::ignored_with(why)),
+        }
+    }
+}
+
+/// Runs `check` if a lab can be entered on `ground`.
+pub fn on(ground: Ground, check: impl FnOnce() -> Result<()>) -> Ended {
+    match missing(ground) {
+        Some(skip) => skip.ended(),
+        None => ended(check()),
+    }
+}
+
+/// A trial's end from its result.
+pub fn ended(result: Result<()>) -> Ended {
+    result.map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:#}")))
+}
+
+/// Why no lab can be entered there.
+pub fn missing(ground: Ground) -> Option<Skip> {
+    if ground == Ground::Root && !nix::unistd::geteuid().is_root() {
+        return Some(Skip::Fine("not root; the kernel lab has one".to_owned()));
+    }
+    static AS_ROOT: OnceLock<Option<String>> = OnceLock::new();
+    static AS_USER: OnceLock<Option<String>> = OnceLock::new();
+    let known = if ground == Ground::Root { &AS_ROOT } else { &AS_USER };
+    known.get_or_init(|| try_it(ground)).clone().map(Skip::Avoidable)
+}
+
+/// Enters a lab for nothing; what went wrong.
+fn try_it(ground: Ground) -> Option<String> {
+    let job = Job::Command(vec!["true".into()]);
+    let spec = Spec { ground, programs: Vec::new(), demo: None, job };
+    let tried = lab::command(&spec).and_then(|mut command| Ok(command.stdin(Stdio::null()).output()?));
+    match tried {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("{error:#}")),
+    }
+}

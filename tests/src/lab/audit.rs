@@ -1,0 +1,82 @@
+//! The leak audit: what was there before, what is there after.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+/// Mounts and processes at one moment, as a process in these namespaces sees them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    mounts: BTreeSet<String>,
+    processes: BTreeSet<i32>,
+}
+
+impl Snapshot {
+    /// What there is now.
+    pub fn take() -> Snapshot {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        // Identity and place; the options behind may change without anything being left.
+        let mounts = table.lines().map(|line| line.split(' ').take(5).collect::<Vec<_>>().join(" "));
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        Snapshot { mounts: mounts.collect(), processes: processes.collect() }
+    }
+
+    /// What is there now and was not then, or the other way round; one line each.
+    pub fn differences(&self, now: &Snapshot) -> Vec<String> {
+        let mount = |word: &str, line: &String| {
+            format!("mount {word}: {}", unescape(line.split(' ').nth(4).unwrap_or(line)))
+        };
+        let mut all: Vec<String> =
+            now.mounts.difference(&self.mounts).map(|line| mount("left", line)).collect();
+        all.extend(self.mounts.difference(&now.mounts).map(|line| mount("gone", line)));
+        all.extend(
+            now.processes.difference(&self.processes).map(|pid| format!("process left: {}", name_of(*pid))),
+        );
+        all
+    }
+}
+
+fn name_of(pid: i32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    format!("{pid} ({})", name.trim())
+}
+
+/// A path as the mount table writes it: blanks and the like are `\040`.
+pub fn unescape(path: &str) -> String {
+    let mut out = Vec::new();
+    let mut rest = path.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let octal =
+            tail.get(..3).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        match (first, octal) {
+            (b'\\', Some(byte)) => {
+                out.push(byte);
+                rest = &tail[3..];
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_of_the_mount_table_are_undone() {
+        assert_eq!(unescape(r"/a\040b\134c"), "/a b\\c");
+        assert_eq!(unescape(r"/plain\x"), r"/plain\x");
+    }
+
+    #[test]
+    fn a_left_mount_and_a_gone_one_are_told_apart() {
+        let then = Snapshot { mounts: ["1 0 8:1 / /old".to_owned()].into(), processes: [1].into() };
+        let now = Snapshot { mounts: ["2 0 0:5 / /new".to_owned()].into(), processes: [1].into() };
+        assert_eq!(then.differences(&now), ["mount left: /new", "mount gone: /old"]);
+        assert!(then.differences(&then.clone()).is_empty());
+    }
+}

@@ -1,0 +1,98 @@
+//! The stages: what is claimed of each chapter's binary, tried from outside, each claim in a fresh lab.
+//!
+//! The claims stand in `tests/stages/`, one file a chapter. A test runs the binary under test (the learner's
+//! or the reference crate's) as a user would, and looks at exit codes, output, `/proc` and mount tables. The
+//! runner gives every test a lab of its own, and fails a test that leaves anything behind.
+
+pub mod case;
+pub mod check;
+pub mod kernel;
+pub mod runner;
+pub mod verdict;
+
+#[path = "../../stages/mount.rs"]
+mod mount;
+#[path = "../../stages/mount_attacks.rs"]
+mod mount_attacks;
+#[path = "../../stages/process.rs"]
+mod process;
+#[path = "../../stages/process_signals.rs"]
+mod process_signals;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::lab::{Ground, TestJob};
+use case::Case;
+use verdict::{Failure, Outcome, Verdict};
+
+pub use check::{CheckOptions, Checked, check, test};
+
+/// The hidden subcommand that runs tests where it is started, and reports in JSON lines.
+pub const RUN: &str = "stage-run";
+
+/// One claim about a binary.
+pub struct Test {
+    /// The function's name, as `book/course.toml` has it.
+    pub name: &'static str,
+    /// Tries it; runs inside a lab.
+    pub run: fn(&Case) -> Verdict,
+}
+
+/// The list of a stage's tests, each under its function's name.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        /// All tests of this stage.
+        pub const TESTS: &[crate::stage::Test] = &[$(crate::stage::Test { name: stringify!($name), run: $name }),*];
+    };
+}
+pub(crate) use tests;
+
+/// The tests of one chapter; none where nothing is built.
+pub fn of_chapter(number: u8) -> &'static [Test] {
+    match number {
+        1 => process::TESTS,
+        2 => mount::TESTS,
+        _ => &[],
+    }
+}
+
+/// One line of what leaves the lab.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Line {
+    /// What the test itself says.
+    Outcome(Outcome),
+    /// What the first process of the lab found afterwards.
+    Leaks(Vec<String>),
+}
+
+/// Runs one test in this process, which is in a lab; says its outcome on stdout.
+pub(crate) fn run_inside(job: &TestJob, ground: Ground) -> u8 {
+    let outcome = match find(job.chapter, &job.name) {
+        Ok(test) => Outcome::from((test.run)(&Case { binary: job.binary.clone(), ground })),
+        Err(error) => Outcome::Failed(Failure {
+            ran: String::new(),
+            expected: "a test".into(),
+            seen: error.to_string(),
+        }),
+    };
+    say(&Line::Outcome(outcome));
+    0
+}
+
+/// Says what a test left behind on stdout.
+pub(crate) fn report_leaks(leaks: &[String]) {
+    say(&Line::Leaks(leaks.to_vec()));
+}
+
+fn say(line: &Line) {
+    println!("{}", serde_json::to_string(line).expect("strings can be written as JSON"));
+}
+
+fn find(chapter: u8, name: &str) -> Result<&'static Test> {
+    of_chapter(chapter)
+        .iter()
+        .find(|test| test.name == name)
+        .with_context(|| format!("chapter {chapter} has no test {name}"))
+}
