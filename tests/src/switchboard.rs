@@ -9,7 +9,6 @@
 //! Left out: whether the learner's crate is good enough; the command asks the stage's tests.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use toml_edit::{DocumentMut, InlineTable, Item, Value};
@@ -97,10 +96,11 @@ pub fn switch(root: &Path, chapter: &Chapter, owner: Owner) -> Result<bool> {
 /// Has cargo write Cargo.lock for the manifests as they are; nothing is downloaded or updated for it.
 fn relock(root: &Path) -> Result<()> {
     let mut cargo = workspace::cargo(root);
-    cargo.args(["metadata", "--format-version=1", "--offline"]).stdout(Stdio::null());
-    let output = cargo.stderr(Stdio::piped()).output().context("run cargo metadata")?;
+    // Not `metadata`, which wants every crate at hand: those for other systems are not.
+    cargo.args(["update", "--workspace", "--offline", "--quiet"]);
+    let output = cargo.output().context("run cargo update")?;
     if !output.status.success() {
-        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!("cargo update: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }
