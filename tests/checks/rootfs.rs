@@ -1,14 +1,19 @@
 //! The demo root file system, looked at from outside: it is entered and used, and its builder is killed.
 //!
 //! Each kind is made in a scratch folder and entered in namespaces of its own, which an ordinary user may
-//! create; where that is forbidden, those tests are skipped (and fail under `GANTRY_MUST_RUN=1`).
+//! create. Where that is forbidden, or there is no busybox, tests are skipped (and fail under `GANTRY_MUST_RUN=1`).
+
+#[path = "support/ground.rs"]
+mod ground;
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use ground::Skip;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -28,33 +33,44 @@ fn main() -> ExitCode {
         rootfs::add_program(&demo, &own, "/usr/local/bin/probe").expect("the probe");
         return ExitCode::SUCCESS;
     }
-    let arguments = Arguments::from_args();
     let entering = [
-        ("busybox_runs", busybox_runs as fn() -> Outcome),
-        ("the_machines_programs_run", the_machines_programs_run),
-        ("every_program_finds_its_libraries", every_program_finds_its_libraries),
-        ("an_added_program_runs_in_both_kinds", an_added_program_runs_in_both_kinds),
+        ("its_programs_run", its_programs_run as fn(&str) -> Outcome),
+        ("an_added_program_runs", an_added_program_runs),
     ];
     let outside = [
-        ("a_killed_builder_leaves_nothing_half", a_killed_builder_leaves_nothing_half as fn() -> Outcome),
-        ("links_stay_inside", links_stay_inside),
+        ("links_stay_inside", links_stay_inside as fn(&str) -> Outcome),
         ("a_copy_is_quick_and_the_same", a_copy_is_quick_and_the_same),
     ];
-    let skip = !can_enter() && std::env::var_os("GANTRY_MUST_RUN").is_none();
-    let trial = |(name, test): (&str, fn() -> Outcome), skip| Trial::test(name, test).with_ignored_flag(skip);
-    let tests =
-        entering.map(|test| trial(test, skip)).into_iter().chain(outside.map(|test| trial(test, false)));
-    libtest_mimic::run(&arguments, tests.collect()).exit_code()
+    let mut trials = Vec::new();
+    for kind in ["busybox", "host"] {
+        trials.extend(entering.map(|(name, test)| trial(kind, name, test, true)));
+        trials.extend(outside.map(|(name, test)| trial(kind, name, test, false)));
+    }
+    trials.push(trial("host", "every_program_finds_its_libraries", every_program_finds_its_libraries, true));
+    trials.push(trial("host", "a_killed_builder_leaves_nothing_half", a_killed_builder, false));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-fn busybox_runs() -> Outcome {
-    let scratch = Scratch::new("busybox");
-    look_around(&scratch.make("busybox")?)
+/// A test of one kind, run where there is such a kind and, if need be, one can enter it.
+fn trial(kind: &'static str, name: &str, test: fn(&str) -> Outcome, enters: bool) -> Trial {
+    Trial::ignorable_test(format!("{kind}::{name}"), move || match missing(kind, enters) {
+        Some(skip) => skip.ended(),
+        None => test(kind).map(|()| Completion::Completed),
+    })
 }
 
-fn the_machines_programs_run() -> Outcome {
-    let scratch = Scratch::new("host");
-    look_around(&scratch.make("host")?)
+/// Why a kind cannot be tested here.
+fn missing(kind: &str, enters: bool) -> Option<Skip> {
+    static CAN_ENTER: LazyLock<bool> = LazyLock::new(can_enter);
+    if kind == "busybox" && rootfs::static_busybox(rootfs::find_program).is_none() {
+        return Some(Skip::Avoidable("there is no static busybox".to_owned()));
+    }
+    (enters && !*CAN_ENTER).then(|| Skip::Avoidable("no user namespace can be made".to_owned()))
+}
+
+fn its_programs_run(kind: &str) -> Outcome {
+    let scratch = Scratch::new(kind);
+    look_around(&scratch.make(kind)?)
 }
 
 fn look_around(demo: &Path) -> Outcome {
@@ -69,9 +85,9 @@ fn look_around(demo: &Path) -> Outcome {
     ensure(text.contains("drwxrwxrwt") && text.contains(":$PWD# "), &text)
 }
 
-fn every_program_finds_its_libraries() -> Outcome {
+fn every_program_finds_its_libraries(kind: &str) -> Outcome {
     let scratch = Scratch::new("libraries");
-    let demo = scratch.make("host")?;
+    let demo = scratch.make(kind)?;
     // No /dev/null inside: there is no device at all.
     let script = "count=0; for program in /usr/bin/*; do count=$((count + 1)); \
                   timeout 5 $program --version </etc/shells >/tmp/said 2>&1; status=$?; \
@@ -83,76 +99,64 @@ fn every_program_finds_its_libraries() -> Outcome {
     ensure(count.trim().parse::<u32>()? > 60, &format!("only {count} programs were tried"))
 }
 
-fn an_added_program_runs_in_both_kinds() -> Outcome {
-    for kind in ["busybox", "host"] {
-        let scratch = Scratch::new("added");
-        let demo = scratch.make(kind)?;
-        let output = enter(&demo, "/usr/local/bin/probe --list")?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure(
-            output.status.success() && text.contains("links_stay_inside"),
-            &format!("{kind}: {output:?}"),
-        )?;
-    }
-    Ok(())
+fn an_added_program_runs(kind: &str) -> Outcome {
+    let scratch = Scratch::new("added");
+    let demo = scratch.make(kind)?;
+    let output = enter(&demo, "/usr/local/bin/probe --list")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure(output.status.success() && text.contains("links_stay_inside"), &format!("{output:?}"))
 }
 
-fn a_killed_builder_leaves_nothing_half() -> Outcome {
+fn a_killed_builder(kind: &str) -> Outcome {
     let mut cut_short = 0;
     for delay in 0..16 {
         let scratch = Scratch::new("killed");
         let mut builder = Command::new(std::env::current_exe()?)
             .env(BUILD, scratch.path())
-            .env("GANTRY_ROOTFS", "host")
+            .env("GANTRY_ROOTFS", kind)
             .stderr(Stdio::null())
             .spawn()?;
         std::thread::sleep(Duration::from_millis(delay * 8));
         builder.kill()?;
         cut_short += u32::from(builder.wait()?.signal().is_some());
-        let demo = scratch.path().join("target/gantry/rootfs/demo-host");
+        let demo = scratch.path().join(format!("target/gantry/rootfs/demo-{kind}"));
         if demo.exists() {
             for name in ["etc/passwd", "usr/bin/sh", "usr/bin/ls", "bin", "tmp", "var/tmp"] {
                 ensure(demo.join(name).exists(), &format!("{name} is missing after {} ms", delay * 8))?;
             }
         }
-        ensure(scratch.make("host")?.join("usr/bin/sh").exists(), "a second builder fails")?;
+        ensure(scratch.make(kind)?.join("usr/bin/sh").exists(), "a second builder fails")?;
     }
     ensure(cut_short >= 3, &format!("only {cut_short} of 16 builders were killed in time"))
 }
 
-fn links_stay_inside() -> Outcome {
-    for kind in ["busybox", "host"] {
-        let scratch = Scratch::new("links");
-        let demo = scratch.make(kind)?.canonicalize()?;
-        let mut queue = vec![demo.clone()];
-        while let Some(folder) = queue.pop() {
-            for entry in folder.read_dir()? {
-                let path = entry?.path();
-                if path.is_symlink() {
-                    let target =
-                        path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
-                    ensure(target.starts_with(&demo), &format!("{} leads to {target:?}", path.display()))?;
-                } else if path.is_dir() {
-                    queue.push(path);
-                }
+fn links_stay_inside(kind: &str) -> Outcome {
+    let scratch = Scratch::new("links");
+    let demo = scratch.make(kind)?.canonicalize()?;
+    let mut queue = vec![demo.clone()];
+    while let Some(folder) = queue.pop() {
+        for entry in folder.read_dir()? {
+            let path = entry?.path();
+            if path.is_symlink() {
+                let target = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
+                ensure(target.starts_with(&demo), &format!("{} leads to {target:?}", path.display()))?;
+            } else if path.is_dir() {
+                queue.push(path);
             }
         }
     }
     Ok(())
 }
 
-fn a_copy_is_quick_and_the_same() -> Outcome {
-    for kind in ["busybox", "host"] {
-        let scratch = Scratch::new("copies");
-        let demo = scratch.make(kind)?;
-        let begin = std::time::Instant::now();
-        let copy = scratch.path().join("copy");
-        rootfs::copy(&demo, &copy)?;
-        ensure(begin.elapsed() < Duration::from_secs(2), &format!("{kind}: took {:?}", begin.elapsed()))?;
-        let (from, to) = (tree(&demo)?, tree(&copy)?);
-        ensure(from == to && from.len() > 60, &format!("{kind}: {} and {} entries", from.len(), to.len()))?;
-    }
-    Ok(())
+fn a_copy_is_quick_and_the_same(kind: &str) -> Outcome {
+    let scratch = Scratch::new("copies");
+    let demo = scratch.make(kind)?;
+    let begin = std::time::Instant::now();
+    let copy = scratch.path().join("copy");
+    rootfs::copy(&demo, &copy)?;
+    ensure(begin.elapsed() < Duration::from_secs(2), &format!("took {:?}", begin.elapsed()))?;
+    let (from, to) = (tree(&demo)?, tree(&copy)?);
+    ensure(from == to && from.len() > 60, &format!("{} and {} entries", from.len(), to.len()))
 }
 
 /// Every path of a tree with what it is, its permissions, and its size or target.

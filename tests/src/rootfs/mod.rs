@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 pub use copying::copy;
-pub use programs::{Kind, find as find_program};
+pub use programs::{Kind, find as find_program, static_busybox};
 
 /// A root file system in the cache.
 #[derive(Debug, Clone)]
