@@ -124,12 +124,13 @@ fn in_folder(program: &str, arguments: &[String], folder: &PathBuf) -> Command {
     command.args(arguments).current_dir(folder);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if (text.starts_with("CARGO_") && text != "CARGO_HOME") || text == "LD_LIBRARY_PATH" {
+        let of_cargo = text.starts_with("CARGO_") && text != "CARGO_HOME";
+        if of_cargo || text == "LD_LIBRARY_PATH" || text.starts_with("LC_") {
             command.env_remove(&name);
         }
     }
     for (name, value) in [
-        ("LC_ALL", "C.UTF-8"),
+        ("LANG", "C.UTF-8"),
         ("TERM", "dumb"),
         ("NO_COLOR", "1"),
         ("CARGO_TERM_COLOR", "never"),
