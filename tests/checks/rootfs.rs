@@ -33,56 +33,84 @@ fn main() -> ExitCode {
         rootfs::add_program(&demo, &own, "/usr/local/bin/probe").expect("the probe");
         return ExitCode::SUCCESS;
     }
-    let entering = [
-        ("its_programs_run", its_programs_run as fn(&str) -> Outcome),
-        ("an_added_program_runs", an_added_program_runs),
-    ];
-    let outside = [
-        ("links_stay_inside", links_stay_inside as fn(&str) -> Outcome),
-        ("a_copy_is_quick_and_the_same", a_copy_is_quick_and_the_same),
-    ];
     let mut trials = Vec::new();
     for kind in ["busybox", "host"] {
-        trials.extend(entering.map(|(name, test)| trial(kind, name, test, true)));
-        trials.extend(outside.map(|(name, test)| trial(kind, name, test, false)));
+        let of_kind = OF_EACH_KIND.iter().chain(if kind == "host" { OF_HOST } else { &[] });
+        trials.extend(of_kind.map(|claim| trial(kind, claim)));
     }
-    trials.push(trial("host", "every_program_finds_its_libraries", every_program_finds_its_libraries, true));
-    trials.push(trial("host", "a_killed_builder_leaves_nothing_half", a_killed_builder, false));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// A test of one kind, run where there is such a kind and, if need be, one can enter it.
-fn trial(kind: &'static str, name: &str, test: fn(&str) -> Outcome, enters: bool) -> Trial {
-    Trial::ignorable_test(format!("{kind}::{name}"), move || match missing(kind, enters) {
-        Some(skip) => skip.ended(),
-        None => test(kind).map(|()| Completion::Completed),
+/// What is claimed of a demo of some kind.
+struct Claim {
+    name: &'static str,
+    test: fn(&str) -> Outcome,
+    /// Whether it is entered, which takes a user namespace.
+    enters: bool,
+    /// Programs that a machine may lack, and then its demo lacks them.
+    tools: &'static [&'static str],
+}
+
+const OF_EACH_KIND: &[Claim] = &[
+    Claim { name: "its_programs_run", test: its_programs_run, enters: true, tools: &[] },
+    Claim { name: "its_tools_run", test: its_tools_run, enters: true, tools: &["ps", "ip"] },
+    Claim { name: "an_added_program_runs", test: an_added_program_runs, enters: true, tools: &[] },
+    Claim { name: "links_stay_inside", test: links_stay_inside, enters: false, tools: &[] },
+    Claim { name: "a_copy_is_quick_and_the_same", test: a_copy_is_quick, enters: false, tools: &[] },
+];
+
+const OF_HOST: &[Claim] = &[
+    Claim {
+        name: "every_program_finds_its_libraries",
+        test: every_program_finds_its_libraries,
+        enters: true,
+        tools: &[],
+    },
+    Claim { name: "a_killed_builder_leaves_nothing_half", test: a_killed_builder, enters: false, tools: &[] },
+];
+
+fn trial(kind: &'static str, claim: &'static Claim) -> Trial {
+    Trial::ignorable_test(format!("{kind}::{}", claim.name), move || match missing(kind, claim) {
+        Some(why) => Skip::Avoidable(why).ended(),
+        None => (claim.test)(kind).map(|()| Completion::Completed),
     })
 }
 
-/// Why a kind cannot be tested here.
-fn missing(kind: &str, enters: bool) -> Option<Skip> {
+/// What this machine lacks for the test of a claim.
+fn missing(kind: &str, claim: &Claim) -> Option<String> {
     static CAN_ENTER: LazyLock<bool> = LazyLock::new(can_enter);
     if kind == "busybox" && rootfs::static_busybox(rootfs::find_program).is_none() {
-        return Some(Skip::Avoidable("there is no static busybox".to_owned()));
+        return Some("there is no static busybox".to_owned());
     }
-    (enters && !*CAN_ENTER).then(|| Skip::Avoidable("no user namespace can be made".to_owned()))
+    if claim.enters && !*CAN_ENTER {
+        return Some("no user namespace can be made".to_owned());
+    }
+    let lacks = |tool: &&&str| kind == "host" && rootfs::find_program(tool).is_none();
+    claim.tools.iter().find(lacks).map(|tool| format!("this machine has no `{tool}`"))
 }
 
 fn its_programs_run(kind: &str) -> Outcome {
-    let scratch = Scratch::new(kind);
-    look_around(&scratch.make(kind)?)
+    let scratch = Scratch::new("programs");
+    let demo = scratch.make(kind)?;
+    says(
+        &demo,
+        "ls / && id && cat /etc/os-release && cd ~ && pwd",
+        &["etc\n", "uid=0(root) gid=0(root)", "NAME=\"Gantry demo\"", "/root\n"],
+    )?;
+    says(&demo, "ls -ld /tmp /var/run; . /etc/profile; echo \"$PS1\"", &["drwxrwxrwt", ":$PWD# "])
 }
 
-fn look_around(demo: &Path) -> Outcome {
-    let output = enter(demo, "ls / && ps && id && ip link && cat /etc/os-release && cd ~ && pwd")?;
+fn its_tools_run(kind: &str) -> Outcome {
+    let scratch = Scratch::new("tools");
+    says(&scratch.make(kind)?, "ps && ip link", &["PID", "lo:"])
+}
+
+/// Runs a script inside, which must succeed and print each part.
+fn says(demo: &Path, script: &str, parts: &[&str]) -> Outcome {
+    let output = enter(demo, script)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure(output.status.success(), &format!("{output:?}"))?;
-    for part in ["etc\n", "PID", "uid=0(root) gid=0(root)", "lo:", "NAME=\"Gantry demo\"", "/root\n"] {
-        ensure(text.contains(part), &format!("no `{part}` in:\n{text}"))?;
-    }
-    let output = enter(demo, "ls -ld /tmp /var/run; . /etc/profile; echo \"$PS1\"")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure(text.contains("drwxrwxrwt") && text.contains(":$PWD# "), &text)
+    parts.iter().try_for_each(|part| ensure(text.contains(part), &format!("no `{part}` in:\n{text}")))
 }
 
 fn every_program_finds_its_libraries(kind: &str) -> Outcome {
@@ -148,7 +176,7 @@ fn links_stay_inside(kind: &str) -> Outcome {
     Ok(())
 }
 
-fn a_copy_is_quick_and_the_same(kind: &str) -> Outcome {
+fn a_copy_is_quick(kind: &str) -> Outcome {
     let scratch = Scratch::new("copies");
     let demo = scratch.make(kind)?;
     let begin = std::time::Instant::now();
