@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
-use super::mount::{bare, full};
+use super::mount::{bare, full, what_is_at};
 use crate::stage::case::Case;
 use crate::stage::verdict::{Trouble, Verdict, holds, same};
 
@@ -28,7 +28,7 @@ fn must_be_empty(folder: &Path, attack: &str) -> Verdict {
     holds(
         found.is_empty(),
         format!("{attack}: nothing is made outside the root"),
-        format!("{found:?} in {}", folder.display()),
+        format!("OUTSIDE, in {}, this was made: {found:?}", folder.display()),
     )
 }
 
@@ -65,8 +65,8 @@ pub fn links_of_the_image_lead_nowhere_outside(case: &Case) -> Verdict {
         ("circle-a/x", "circle"),
     ] {
         let run = bare(case, &["-v", &format!("/tmp/source:/{target}")], "true")?;
-        run.code_is(125)?.err_has(words)?.err_is_one_line()?;
         must_be_empty(outside, target)?;
+        run.code_is(125)?.err_has(words)?.err_is_one_line()?;
     }
     // A file is made with O_CREAT, which would follow a link to its end.
     fs::write("/tmp/source/file", "")?;
@@ -77,13 +77,13 @@ pub fn links_of_the_image_lead_nowhere_outside(case: &Case) -> Verdict {
     // Once it exists inside, they lead there.
     fs::create_dir_all(demo.join("tmp/outside"))?;
     for target in ["absolute/one", "upwards/two", "all/tmp/outside/three"] {
-        bare(case, &["-v", &format!("/tmp/source:/{target}")], "true")?;
+        let run = bare(case, &["-v", &format!("/tmp/source:/{target}")], "true")?;
         must_be_empty(outside, target)?;
-        let inside = demo.join("tmp/outside").join(Path::new(target).file_name().unwrap_or_default());
-        holds(
-            inside.is_dir(),
-            format!("/{target} leads to {} inside the root", inside.display()),
-            "it was not made there",
+        let inside = Path::new("tmp/outside").join(Path::new(target).file_name().unwrap_or_default());
+        let found = what_is_at(&demo.join(&inside));
+        run.claim(
+            found == "a folder",
+            format!("/{target} leads to a folder made at demo/{}; {found} is there", inside.display()),
         )?;
     }
     Ok(())
@@ -127,8 +127,13 @@ pub fn a_volume_never_lands_on_the_root_itself(case: &Case) -> Verdict {
         let run = bare(case, &["-v", &format!("/tmp/source:{target}")], "true")?;
         run.code_is(125)?.err_has("the container's root itself")?.err_is_one_line()?;
     }
-    bare(case, &["-v", "/tmp/source:/all/data"], "true")?;
-    holds(case.demo().join("data").is_dir(), "below the same link a target is made", "it was not")
+    let run = bare(case, &["-v", "/tmp/source:/all/data"], "true")?;
+    let found = what_is_at(&case.demo().join("data"));
+    run.claim(
+        found == "a folder",
+        format!("below the same link, which leads to /, a folder is made at demo/data; {found} is there"),
+    )?;
+    Ok(())
 }
 
 pub fn the_devices_of_the_host_cannot_be_changed(case: &Case) -> Verdict {
@@ -175,7 +180,14 @@ pub fn own_mounts_refuse_links(case: &Case) -> Verdict {
         fs::remove_dir(demo.join(name))?;
         symlink(target, demo.join(name))?;
         let run = full(case, &[], "true")?;
-        run.code_is(125)?.err_has("symbolic link")?.err_is_one_line()?;
+        run.claim(
+            run.code == 125 && run.err.contains("symbolic link"),
+            format!(
+                "refused with exit code 125 and the word `symbolic link`: demo/{name} is a link to {target}, and \
+                 `Links::Refuse` (src/resolve.rs) forbids it"
+            ),
+        )?;
+        run.err_is_one_line()?;
         fs::remove_file(demo.join(name))?;
         fs::create_dir(demo.join(name))?;
     }

@@ -4,6 +4,7 @@
 //! ordered as the birth itself, and each looks only at what has happened by then.
 
 use std::fs;
+use std::io::{PipeReader, PipeWriter, Write, pipe};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -11,8 +12,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::ptrace::{self, Options};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, mkfifo};
@@ -21,7 +23,7 @@ use super::process_signals::{
     a_signal_to_the_runner_reaches_the_program, ctrl_c_arrives_once, init_ends_with_the_code_of_its_child,
     init_forwards_signals_and_keeps_nothing_open, init_reaps_orphans,
 };
-use crate::stage::case::{Case, Running, children_of, eventually, processes, state_of, write};
+use crate::stage::case::{Case, Running, children_of, eventually, processes, stat_field, state_of, write};
 use crate::stage::tests;
 use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
 
@@ -69,7 +71,38 @@ pub fn a_clone_tells_both_sides_apart(case: &Case) -> Verdict {
         parent == number_after(&run.out, "my parent is PID "),
         "the child's parent is the process that called clone3",
     )?;
+    the_parent_is_told_of_the_end(case)
+}
+
+/// The signal that the kernel will send stands in the child's `/proc/PID/stat`, while it lives: until its parent
+/// has said its line, and that goes into a pipe that is full.
+fn the_parent_is_told_of_the_end(case: &Case) -> Verdict {
+    let (mut reader, writer) = full_pipe()?;
+    let runner = case.start_with(&["clone", "--pid", "host"], |command| {
+        command.stdout(writer);
+    })?;
+    let mut signal = None;
+    let runner = runner.until("the runner makes a child", |runner| {
+        signal = children_of(runner.pid()).first().and_then(|child| stat_field(*child, EXIT_SIGNAL));
+        Ok(signal.is_some())
+    })?;
+    std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    let run = runner.wait()?;
+    let expected = "the child was made with SIGCHLD (17) as the signal that tells its parent of the end";
+    run.claim(signal.as_deref() == Some("17"), format!("{expected}; it has {}", signal.unwrap_or_default()))?;
     Ok(())
+}
+
+/// The 38th field, counted from behind the name; see proc_pid_stat(5).
+const EXIT_SIGNAL: usize = 35;
+
+/// A pipe into which not one more byte goes.
+fn full_pipe() -> Result<(PipeReader, PipeWriter), Trouble> {
+    let (reader, mut writer) = pipe()?;
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok((reader, writer))
 }
 
 pub fn the_clone_is_pid_one_of_its_namespace(case: &Case) -> Verdict {
@@ -139,8 +172,22 @@ pub fn a_child_whose_parent_dies_at_the_gate_gives_up(case: &Case) -> Verdict {
     })?;
     let child = stopped_at_birth(Pid::from_raw(runner.pid()))?;
     runner.signal(Signal::SIGKILL)?;
-    runner.wait()?.code_is(137)?;
-    same("how the child of a dead parent ended", WaitStatus::Exited(child, 125), end_of(child)?)
+    // Before it is gone, the child could still ask to be told of its death.
+    eventually("the runner is dead", || Ok(state_of(runner.pid()) == Some('Z')))?;
+    let end = end_of(child)?;
+    let run = runner.wait()?;
+    run.claim(
+        end == Some(WaitStatus::Exited(child, 125)),
+        format!(
+            "a child whose parent died before it came to the gate does not go through: it exits with 125; here it {}",
+            match end {
+                Some(WaitStatus::Exited(_, status)) => format!("went on, and exited with {status}"),
+                Some(other) => format!("ended by {other:?}"),
+                None => "still runs after some seconds".to_owned(),
+            }
+        ),
+    )?;
+    Ok(())
 }
 
 /// Follows a traced process to the birth of its first child: the child, before its first step.
@@ -160,15 +207,23 @@ fn stopped_at_birth(parent: Pid) -> Result<Pid, Trouble> {
     Ok(child)
 }
 
-/// Lets a traced process run to its end; gives no signal to it but the first stop.
-fn end_of(child: Pid) -> Result<WaitStatus, Trouble> {
-    loop {
-        ptrace::cont(child, None)?;
-        match waitpid(child, Some(WaitPidFlag::__WALL))? {
-            WaitStatus::Stopped(..) | WaitStatus::PtraceEvent(..) => {}
-            ended => return Ok(ended),
+/// Lets a traced process run to its end, without the signal of its first stop; none if it does not end.
+fn end_of(child: Pid) -> Result<Option<WaitStatus>, Trouble> {
+    let mut end = None;
+    ptrace::cont(child, None)?;
+    let waited = eventually("", || {
+        match waitpid(child, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG))? {
+            WaitStatus::StillAlive => {}
+            WaitStatus::Stopped(..) | WaitStatus::PtraceEvent(..) => ptrace::cont(child, None)?,
+            ended => end = Some(ended),
         }
+        Ok(end.is_some())
+    });
+    if waited.is_err() {
+        kill(child, Signal::SIGKILL)?;
+        waitpid(child, Some(WaitPidFlag::__WALL))?;
     }
+    Ok(end)
 }
 
 pub fn a_failure_in_the_child_reaches_the_user(case: &Case) -> Verdict {
@@ -193,6 +248,13 @@ pub fn the_program_is_found_in_its_own_path(case: &Case) -> Verdict {
         command.env("PATH", "/tmp/second");
     })?;
     outer.wait()?.code_is(127)?;
+    // An empty folder is the working directory; without a PATH the default one counts.
+    let here = ["run", "-e", "PATH=/tmp/none:", "-w", "/tmp/second", "--", "greet"];
+    case.run(&here)?.code_is(0)?.out_is("second ./greet")?;
+    let without = case.start_with(&["run", "-e", "PATH", "--", "true"], |command| {
+        command.env_remove("PATH");
+    })?;
+    without.wait()?.code_is(0)?;
     Ok(())
 }
 
@@ -317,7 +379,7 @@ fn with_child(runner: Running) -> Result<(Running, i32), Trouble> {
 pub fn when_pid_one_dies_its_namespace_dies(case: &Case) -> Verdict {
     let (runner, child) = ready(case, &[], "sleep 1000 & (sleep 1000 & sleep 1000) & echo ready; wait")?;
     eventually("three sleeps run", || Ok(sleepers() == 3))?;
-    nix::sys::signal::kill(Pid::from_raw(child), Signal::SIGKILL)?;
+    kill(Pid::from_raw(child), Signal::SIGKILL)?;
     runner.wait()?.code_is(137)?;
     same("processes that outlive PID 1", 0, sleepers())
 }

@@ -5,13 +5,14 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::process::{held_at_the_gate, lab_path, leak_as_seven, ready};
-use crate::stage::case::{Case, Run, children_of, eventually, state_of};
-use crate::stage::verdict::{Trouble, Verdict, fail};
+use crate::stage::case::{Case, children_of, eventually, stat_field, state_of};
+use crate::stage::verdict::{Trouble, Verdict, fail, holds};
 
 /// A loop that ends by itself after a second, so that nothing hangs when no signal arrives.
 const LOOP: &str = "echo ready; for i in $(seq 50); do sleep 0.02; done";
@@ -56,9 +57,13 @@ pub fn ctrl_c_arrives_once(case: &Case) -> Verdict {
     let runner =
         runner.until("Ctrl-C reaches the program", |run| Ok(run.out_so_far()?.contains("interrupt 1.")))?;
     runner.signal(Signal::SIGCONT)?;
-    runner.wait()?.code_is(0)?.out_has("1 interrupts in all")?;
+    runner.wait()?.code_is(0)?.out_has("interrupts in all: 1")?;
     Ok(())
 }
+
+/// Why a program below PID 1 must end.
+const TOLD_TO_END: &str =
+    "the runner gets a SIGTERM and passes it on, PID 1 passes it on to the program, and everything ends";
 
 /// Enough that one SIGCHLD for each would be a surprise.
 const ORPHANS: usize = 5;
@@ -75,9 +80,9 @@ pub fn init_reaps_orphans(case: &Case) -> Verdict {
     let dead = || children_of(init).into_iter().filter(|child| state_of(*child) == Some('Z')).count();
     eventually("the orphans die", || Ok(dead() == ORPHANS))?;
     kill(Pid::from_raw(init), Signal::SIGCONT)?;
-    eventually("PID 1 reaps them all", || Ok(children_of(init).len() == 1))?;
+    let runner = runner.until("PID 1 goes on, and reaps them all", |_| Ok(children_of(init).len() == 1))?;
     runner.signal(Signal::SIGTERM)?;
-    runner.wait()?.code_is(143)?;
+    runner.ends(TOLD_TO_END)?.code_is(143)?;
     let many = case.sh(&["--init"], "for i in $(seq 50); do (true &); done; exit 5")?;
     many.code_is(5)?;
     Ok(())
@@ -105,6 +110,11 @@ fn host_descriptors(pid: i32) -> Result<Vec<String>, Trouble> {
     Ok(names.filter(|target| target.contains("passwd") || target.contains("socket")).collect())
 }
 
+/// Hundredths of a second that a process has been on a CPU: fields 14 and 15 of proc_pid_stat(5).
+fn cpu_ticks(pid: i32) -> u64 {
+    [11, 12].into_iter().filter_map(|index| stat_field(pid, index)?.parse::<u64>().ok()).sum()
+}
+
 pub fn init_forwards_signals_and_keeps_nothing_open(case: &Case) -> Verdict {
     let host = fs::File::open("/etc/passwd")?;
     let runner = case
@@ -115,8 +125,20 @@ pub fn init_forwards_signals_and_keeps_nothing_open(case: &Case) -> Verdict {
     let init = children_of(runner.pid()).first().copied().ok_or_else(|| fail("PID 1", "none"))?;
     // The program may be ready before PID 1 has closed them.
     eventually("PID 1 keeps no descriptor of the host open", || Ok(host_descriptors(init)?.is_empty()))?;
+    let before = cpu_ticks(init);
+    std::thread::sleep(Duration::from_millis(300));
+    let used = cpu_ticks(init) - before;
+    holds(
+        used <= 3,
+        "PID 1 sleeps while nothing happens",
+        format!("it used the CPU for {used} of 30 ticks"),
+    )?;
     runner.signal(Signal::SIGTERM)?;
-    let ended: Run = runner.wait()?;
-    ended.code_is(143)?;
+    runner.ends(TOLD_TO_END)?.code_is(143)?;
+    let orphan = case.run(&["run", "--init", "-e", &lab_path(), "--", "probe", "orphan"])?;
+    orphan.claim(
+        orphan.out.trim() == "silence",
+        "an orphan's death is PID 1's alone: SIGCHLD is not passed on",
+    )?;
     Ok(())
 }

@@ -53,16 +53,20 @@ pub fn place(root: BorrowedFd<'_>, path: &Path, kind: Place, links: Links) -> Re
 // ANCHOR_END: resolve
 
 // ANCHOR: create
-/// Makes an empty folder or file called `name`; never through a link. One that is there already is fine.
-fn create(parent: BorrowedFd<'_>, name: &Path, kind: Place) -> nix::Result<()> {
+/// Makes an empty folder or file in `parent`, called like the end of `path`; never through a link. One that is
+/// there already is fine.
+fn create(parent: BorrowedFd<'_>, path: &Path, kind: Place) -> Result<()> {
+    let name = path.file_name().unwrap_or_default();
     let new_file = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let made = match kind {
         Place::Folder => mkdirat(parent, name, Mode::from_bits_truncate(0o755)),
         Place::File => openat(parent, name, new_file, Mode::from_bits_truncate(0o644)).map(drop),
     };
     match made {
-        Err(Errno::EEXIST) => Ok(()),
-        made => made,
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(Errno::EROFS) => Err(Error::new("create", path.display(), Errno::EROFS)
+            .because("the mount point is missing, and what it would lie in is read-only")),
+        Err(errno) => Err(errno).during("create", path.display()),
     }
 }
 // ANCHOR_END: create
@@ -78,7 +82,6 @@ fn likely_cause(errno: Errno, links: Links) -> &'static str {
         }
         (Errno::ENOTDIR, _) => "a file stands where the path needs a folder",
         (Errno::EAGAIN, _) => "the tree was renamed or remounted under every one of our tries",
-        (Errno::EROFS, _) => "the mount point is missing, and the root file system is read-only",
         _ => "",
     }
 }

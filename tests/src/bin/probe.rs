@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -16,13 +16,14 @@ use nix::unistd::{chdir, chroot, fchdir};
 /// Name, what it does, and the function; the function's text goes to stdout.
 type Probe = (&'static str, &'static str, fn(&[String]) -> Result<String, String>);
 
-const PROBES: [Probe; 7] = [
+const PROBES: [Probe; 8] = [
     ("fds", "the numbers of the open descriptors", fds),
     ("devices", "every node below /dev: type, major:minor, name", devices),
     ("flags", "for each FILE the restrictions of its mount: ro nosuid nodev noexec", flags),
     ("chroot-escape", "the classic way out of a chroot; lists the root that it reaches", chroot_escape),
     ("chmod", "change the mode of FILE to 0", chmod),
     ("interrupts", "say each SIGINT that arrives, until there is silence", interrupts),
+    ("orphan", "leave a child to PID 1; whether its death is told to us, who are not its parent", orphan),
     ("fork-bomb", "fork until the kernel refuses; how often that worked", fork_bomb),
 ];
 
@@ -136,7 +137,18 @@ fn interrupts(_: &[String]) -> Result<String, String> {
         count += 1;
         println!("interrupt {count}.");
     }
-    Ok(format!("{count} interrupts in all"))
+    Ok(format!("interrupts in all: {count}"))
+}
+
+/// The child's parent ends at once, so the child is PID 1's when it ends. No SIGCHLD may come of that.
+fn orphan(_: &[String]) -> Result<String, String> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGCHLD);
+    told("run a shell", Command::new("sh").args(["-c", "sleep 0.1 &"]).status())?;
+    told("block SIGCHLD", set.thread_block())?;
+    let signals = told("signalfd", SignalFd::new(&set))?;
+    let heard = told("poll", poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], 600u16))?;
+    Ok(if heard > 0 { "it was told to us" } else { "silence" }.to_owned())
 }
 
 fn fork_bomb(_: &[String]) -> Result<String, String> {

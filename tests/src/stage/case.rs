@@ -189,16 +189,25 @@ impl Running {
     /// Waits for its end.
     ///
     /// # Errors
+    /// As [`Running::ends`].
+    pub fn wait(self) -> Result<Run, Trouble> {
+        self.ends("the command ends")
+    }
+
+    /// Waits for its end; `expected` says why it must come.
+    ///
+    /// # Errors
     /// It still runs after a few seconds: it is killed then.
-    pub fn wait(mut self) -> Result<Run, Trouble> {
+    pub fn ends(mut self, expected: &str) -> Result<Run, Trouble> {
         if !self.has_ended()? && !crate::sys::wait_for_exit(self.pid(), PATIENCE)? {
+            let family = family(self.pid());
             self.child.kill()?;
             self.child.wait()?;
-            let seen = format!("still running after {} s\n{}", PATIENCE.as_secs(), content(&self.err)?);
+            let seen = format!("still running after {} s: {family}", PATIENCE.as_secs());
             return Err(Trouble::Failed(Failure {
                 ran: self.line,
-                expected: "the command ends".into(),
-                seen,
+                expected: expected.into(),
+                seen: seen + &part("stderr", &content(&self.err)?),
             }));
         }
         let status = self.child.wait()?;
@@ -272,13 +281,17 @@ impl Run {
         if holds {
             return Ok(self);
         }
-        let part = |name: &str, text: &str| match text.trim_end() {
-            "" => String::new(),
-            text => format!("\n{name}: {}", shorten(text)),
-        };
         let seen =
             format!("exit code {}{}{}", self.code, part("stdout", &self.out), part("stderr", &self.err));
         Err(Trouble::Failed(Failure { ran: self.line.clone(), expected: expected.to_string(), seen }))
+    }
+}
+
+/// A stream of a run as a line of its own, or nothing if nothing came.
+fn part(name: &str, text: &str) -> String {
+    match text.trim_end() {
+        "" => String::new(),
+        text => format!("\n{name}: {}", shorten(text)),
     }
 }
 
@@ -314,13 +327,29 @@ pub fn children_of(pid: i32) -> Vec<i32> {
     processes().into_iter().filter(|child| parent(child) == Some(pid)).collect()
 }
 
+/// A process and all below it, in words.
+fn family(pid: i32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let doing = match state_of(pid) {
+        Some('R') => "is busy",
+        Some('S') => "sleeps",
+        Some('T' | 't') => "is stopped",
+        Some('Z') => "is dead and not reaped",
+        _ => "is there",
+    };
+    let below: Vec<String> = children_of(pid).into_iter().map(family).collect();
+    let below =
+        if below.is_empty() { String::new() } else { format!(", with below it [{}]", below.join("; ")) };
+    format!("`{}` {doing}{below}", name.trim())
+}
+
 /// The state of a process, `S` asleep, `Z` dead and not reaped; none if it is gone.
 pub fn state_of(pid: i32) -> Option<char> {
     stat_field(pid, 0)?.chars().next()
 }
 
 /// A field of `/proc/PID/stat`, counted from behind the name (which may hold anything): state, parent, ...
-fn stat_field(pid: i32, index: usize) -> Option<String> {
+pub fn stat_field(pid: i32, index: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(index).map(str::to_owned)
 }
