@@ -246,6 +246,8 @@ fn a_solution_is_asked_for_before_and_free_after() {
     let (_, exercise) = course.exercise("1.2").unwrap();
     Progress::update(fixture.root(), |progress| progress.pass(exercise)).unwrap();
     assert_eq!(fixture.run(&["solution", "1.2"]).code, 0, "passed, it is free");
+    let report = fixture.run(&["report", "--json"]).out;
+    assert_eq!(report.matches("\"solution_shown\": \"").count(), 1, "and free of a note: {report}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ use target::Target;
 /// Without a command: where you are, and what to do next.
 #[derive(Debug, Parser)]
 #[command(name = "cargo workshop", bin_name = "cargo workshop", max_term_width = 100)]
-#[command(disable_help_subcommand = true, next_display_order = 0)]
+#[command(next_display_order = 0)]
 #[command(after_help = "N is a chapter (1), N.T one of its exercises (1.2).")]
 struct Cli {
     #[command(subcommand)]

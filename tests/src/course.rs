@@ -152,7 +152,7 @@ impl Course {
         let last = self.chapters.len().saturating_sub(1);
         self.chapters
             .get(usize::from(number))
-            .with_context(|| format!("there is no chapter {number}: the course has 0 to {last}"))
+            .with_context(|| format!("there is no chapter {number} yet: the course has 0 to {last}"))
     }
 
     /// The exercise with this number (`2.3`) or id (`mount.resolve`), and its chapter.

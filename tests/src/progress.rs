@@ -39,7 +39,7 @@ pub struct Mark {
     /// How many of its hints were shown.
     #[serde(default)]
     pub hints: usize,
-    /// When its solution was first shown.
+    /// When its solution was first shown, if that was before its tests passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub solution: Option<String>,
     /// When any of this last happened.
@@ -103,11 +103,9 @@ impl Progress {
         }
     }
 
-    /// The exercise is to be written again.
-    pub fn unpass(&mut self, exercise: &Exercise) {
-        if let Some(mark) = self.exercises.get_mut(&exercise.id) {
-            mark.passed = None;
-        }
+    /// The exercise is to be written again; whether it had passed.
+    pub fn unpass(&mut self, exercise: &Exercise) -> bool {
+        self.exercises.get_mut(&exercise.id).is_some_and(|mark| mark.passed.take().is_some())
     }
 
     /// So many of its hints were shown.
@@ -116,8 +114,11 @@ impl Progress {
         mark.hints = mark.hints.max(count);
     }
 
-    /// Its solution was shown.
+    /// Its solution was shown. Who has passed compares, and needs no note of it.
     pub fn solution_shown(&mut self, exercise: &Exercise) {
+        if self.passed(exercise) {
+            return;
+        }
         let now = clock::now();
         let mark = self.touch(exercise, &now);
         mark.solution.get_or_insert(now);

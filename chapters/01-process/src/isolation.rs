@@ -41,7 +41,7 @@ pub trait Isolation {
 }
 // ANCHOR_END: trait
 
-/// What the one `clone3` call shall do.
+/// What the one `clone3` call is to do.
 pub struct Birth {
     namespaces: CloneFlags,
     cgroup: Option<OwnedFd>,

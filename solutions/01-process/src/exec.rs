@@ -14,7 +14,7 @@ use nix::unistd::{chdir, execve};
 use crate::{Context, Error, Result};
 
 // ANCHOR: program
-/// What the container shall run.
+/// What the container is to run.
 #[derive(Debug, Clone, Default)]
 pub struct Program {
     /// The program and its arguments; not empty.

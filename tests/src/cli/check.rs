@@ -17,7 +17,10 @@ pub fn check(here: &Here, target: &Target, ground: Option<Ground>) -> Result<u8>
     if passed {
         if exercise.is_none() {
             let number = chapter.number;
-            terminal::print(&format!("\nThe engine can run on your code: cargo workshop adopt {number}\n"))?;
+            terminal::print(&format!(
+                "\nNow break it: cargo workshop book, chapter {number}, \"Break it\"\n\
+                 The engine can run on your code: cargo workshop adopt {number}\n"
+            ))?;
         }
         let progress = Progress::load(&here.root)?;
         terminal::print(&format!("\n{}", next::next(&here.course, &progress).text()))?;

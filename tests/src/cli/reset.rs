@@ -16,9 +16,10 @@ pub fn reset(here: &Here, target: &Target) -> Result<u8> {
         Some(exercise) => reset::exercise(&here.root, chapter, exercise)?,
         None => reset::chapter(&here.root, chapter)?,
     };
-    Progress::update(&here.root, |progress| match exercise {
-        Some(exercise) => progress.unpass(exercise),
-        None => chapter.exercises.iter().for_each(|exercise| progress.unpass(exercise)),
+    let had_passed = Progress::update(&here.root, |progress| {
+        let of_it =
+            chapter.exercises.iter().filter(|one| exercise.is_none_or(|exercise| exercise.id == one.id));
+        of_it.filter(|one| progress.unpass(one)).count() > 0
     })?;
     let what = exercise.map_or(format!("chapter {}", chapter.number), |exercise| exercise.number.clone());
     let mut out = match outcome.restored.is_empty() {
@@ -27,6 +28,9 @@ pub fn reset(here: &Here, target: &Target) -> Result<u8> {
     };
     for path in &outcome.restored {
         writeln!(out, "  {}", workspace::shown(&here.root, path))?;
+    }
+    if had_passed {
+        writeln!(out, "What had passed counts as open again.")?;
     }
     if let Some(kept) = &outcome.kept {
         writeln!(out, "Your version is kept in {}", workspace::shown(&here.root, kept))?;

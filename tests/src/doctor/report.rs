@@ -48,12 +48,18 @@ pub fn screen(course: &Course, place: &Place, probes: &[Probe]) -> String {
         let _ = writeln!(text, "{:>3}  {:width$}  {state}", chapter.number, chapter.title);
     }
     let gaps: Vec<&Probe> = probes.iter().filter(|probe| probe.outcome != Outcome::Ok).collect();
-    let looked = probes.len();
-    match gaps.len() {
-        0 => _ = write!(text, "\nLooked at {looked} things and found no gap.\n"),
-        1 => _ = write!(text, "\nLooked at {looked} things and found one gap.\n"),
-        count => _ = write!(text, "\nLooked at {looked} things and found {count} gaps.\n"),
-    }
+    let count = match gaps.len() {
+        0 => "no gap".to_owned(),
+        1 => "one gap".to_owned(),
+        count => format!("{count} gaps"),
+    };
+    let _ = write!(text, "\nLooked at {} things and found {count}.", probes.len());
+    let all_ready = course.chapters.iter().all(|chapter| ready(chapter, probes) == Ready::Here);
+    text.push_str(match (gaps.len(), all_ready) {
+        (1, true) => " It is in the way of no chapter that is here.\n",
+        (2.., true) => " They are in the way of no chapter that is here.\n",
+        _ => "\n",
+    });
     for gap in gaps {
         describe(&mut text, course, gap);
     }
@@ -177,6 +183,8 @@ mod tests {
         }
         let fine = screen(&course(), &Place::default(), &[Probe::ok("kernel", "Linux 6.1.0")]);
         assert!(fine.ends_with("found no gap.\n"), "{fine}");
+        let later = [gap("cgroups").for_chapters(6..=6), Probe::ok("kernel", "Linux 6.1.0")];
+        assert!(screen(&course(), &Place::default(), &later).contains("in the way of no chapter"));
     }
 
     #[test]

@@ -180,7 +180,8 @@ impl Page<'_> {
         }))
     }
 
-    /// Every exercise with its tests; the first red one in full, right below its line, the others in a line.
+    /// Every exercise with its tests, a line each; the first red one in full, right below. Of a single exercise
+    /// that is written, every red one says what was seen.
     fn body(&self, outcomes: &BTreeMap<String, Outcome>) -> Result<String> {
         let mut text = String::new();
         let mut told_in_full = false;
@@ -194,9 +195,15 @@ impl Page<'_> {
             for name in &exercise.tests {
                 let Some(outcome) = outcomes.get(name) else { continue };
                 text.push_str(&line(name, outcome));
-                if let (Outcome::Failed(failure), false) = (outcome, told_in_full) {
-                    told_in_full = true;
-                    text.push_str(&self.explain(exercise, failure));
+                match outcome {
+                    Outcome::Failed(failure) if !told_in_full => {
+                        told_in_full = true;
+                        text.push_str(&self.explain(exercise, failure));
+                    }
+                    Outcome::Failed(failure) if self.exercises.len() == 1 && !self.is_open(exercise) => {
+                        text.push_str(&details(failure));
+                    }
+                    _ => {}
                 }
             }
         }
