@@ -27,8 +27,11 @@ type Test = fn(&Luggage) -> Outcome;
 /// Set for the child that visits: the folder with what the lab needs.
 const VISIT: &str = "GANTRY_TEST_TOUR";
 
-/// Both ends of what the programs of chapters 1 and 2 isolate.
-const ISOLATED: [&str; 2] = ["pid", "mnt"];
+/// The last program that there is: it can do the most.
+const NEWEST: &str = "my-uts-ipc";
+
+/// Both ends of what the programs of chapters 1 to 3 isolate.
+const ISOLATED: [&str; 4] = ["pid", "mnt", "uts", "ipc"];
 
 fn main() -> ExitCode {
     hidden::dispatch();
@@ -87,7 +90,7 @@ fn ordinary_user(luggage: &Luggage) -> Outcome {
     let page = String::from_utf8_lossy(&output.stdout);
     let said = String::from_utf8_lossy(&output.stderr);
     expect(output.status.success() && said.is_empty(), &said)?;
-    expect(page.contains("its own (chapter 2)") && page.contains("cargo workshop check 1"), &page)
+    expect(page.contains("its own (chapter 3)") && page.contains("cargo workshop check 1"), &page)
 }
 
 fn page_follows(luggage: &Luggage) -> Outcome {
@@ -98,11 +101,11 @@ fn page_follows(luggage: &Luggage) -> Outcome {
     let pid = format!("its PID {} {}", tour.seen.inside.pid, tour.seen.outside.pid);
     says(
         &page,
-        &[&pid, "its own (chapter 1)", "still the host's (chapter 3)", "under two names", "left nothing"],
+        &[&pid, "its own (chapter 1)", "still the host's (chapter 5)", "under two names", "left nothing"],
     )?;
     // As if another program had been run: the same page must then say the contrary.
     let host = tour.seen.host.clone();
-    tour.seen.inside.namespaces.insert("uts".into(), 7);
+    tour.seen.inside.namespaces.insert("net".into(), 7);
     tour.seen.inside.namespaces.extend([("pid".into(), host.namespaces["pid"])]);
     tour.seen.inside.mounts.clone_from(&host.mounts);
     tour.seen.inside.root = host.root;
@@ -118,8 +121,8 @@ fn page_follows(luggage: &Luggage) -> Outcome {
         "mount left: /x",
     ];
     says(&page, &contrary)?;
-    let uts = page.lines().find(|line| line.starts_with("  uts")).unwrap_or_default();
-    expect(uts.contains("its own (chapter 3)"), uts)
+    let net = page.lines().find(|line| line.starts_with("  net")).unwrap_or_default();
+    expect(net.contains("its own (chapter 5)"), net)
 }
 
 /// That the page says each of these, however its lines are broken.
@@ -219,9 +222,8 @@ impl Luggage {
     }
 
     fn visit(&self) -> Result<Tour, Failed> {
-        let programs = ["my-mount", lab::PROBE].map(|name| (name.to_owned(), self.folder.join(name)));
-        tour::visit(&programs, &self.folder.join("demo"), "my-mount")
-            .map_err(|error| format!("{error:#}").into())
+        let programs = [NEWEST, lab::PROBE].map(|name| (name.to_owned(), self.folder.join(name)));
+        tour::visit(&programs, &self.folder.join("demo"), NEWEST).map_err(|error| format!("{error:#}").into())
     }
 }
 

@@ -6,7 +6,7 @@
 //! more.
 //!
 //! ```text
-//! tour (here) ── lab ──▶ look (a helper of ours, plays the host) ── my-mount run ──▶ sh (the container)
+//! tour (here) ── lab ──▶ look (a helper of ours, plays the host) ── my-.. run ──▶ sh (the container)
 //!      ◀── what both sides see ──       ◀── its answers, one question at a time ──
 //!      ── end of file: "seen enough" ──▶       ── end of file ──▶
 //!      ◀── how it ended, what was left ──

@@ -1,9 +1,9 @@
 //! Exercises, hints and tests belong together.
 //!
 //! Each exercise of course.toml has its block and three hints on the chapter's page. Each test that it names
-//! stands in the list `tests![..]` of `tests/stages/<crate>.rs`; and each test of that list belongs to one
-//! exercise or stands in `extra_tests`. So a claim is never untested, and a test never without a place in the
-//! book.
+//! stands in the list `tests![..]` of `tests/stages/<crate>.rs` (a dash is an underscore there); and each test
+//! of that list belongs to one exercise or stands in `extra_tests`. So a claim is never untested, and a test
+//! never without a place in the book.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub fn check(site: &Site, chapter: &Chapter, page: &Page, findings: &mut Finding
 /// Compares the names of course.toml with the functions of the stage.
 fn tests(site: &Site, chapter: &Chapter, findings: &mut Findings) -> Result<()> {
     let table = site.shown(&site.book.join("course.toml"));
-    let stage = site.root.join("tests/stages").join(format!("{}.rs", chapter.krate));
+    let stage = site.root.join("tests/stages").join(format!("{}.rs", chapter.krate.replace('-', "_")));
     let shown = site.shown(&stage);
     if !stage.is_file() {
         findings.add(&table, line_of_chapter(site, chapter)?, format!("{} is missing", shown.display()));

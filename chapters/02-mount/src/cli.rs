@@ -21,6 +21,11 @@ fn flags(command: Command) -> Command {
     ])
 }
 
+/// Whether these flags give the container a `/dev` of its own.
+pub fn has_dev(given: &ArgMatches) -> bool {
+    given.contains_id("rootfs") && !given.get_flag("bare")
+}
+
 fn isolations(given: &ArgMatches) -> Result<Isolations> {
     let words = |name| given.get_many::<String>(name).into_iter().flatten();
     let volumes = words("volume").map(|text| Mount::volume(text));

@@ -63,6 +63,16 @@ fn isolations(given: &ArgMatches) -> Result<Isolations> {
     Ok(list)
 }
 
+/// All that the `main` of a later floor does: it runs containers, and nothing else.
+pub fn main(name: &'static str, about: &'static str, floors: &[Floor]) -> ExitCode {
+    let command = Command::new(name).about(about).subcommand_required(true);
+    let given = parse(command.subcommand(run_command(floors)));
+    match given.subcommand() {
+        Some((_, given)) => finish(run(floors, given)),
+        None => unreachable!("clap asks for a subcommand"),
+    }
+}
+
 /// `run` with the flags of all floors.
 pub fn run_command(floors: &[Floor]) -> Command {
     let run = Command::new("run").about("Run a command in a container of its own");

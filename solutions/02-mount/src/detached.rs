@@ -19,6 +19,14 @@ use crate::api;
 pub struct Detached(OwnedFd);
 
 impl Detached {
+    /// Another view of what is at an open place, submounts included.
+    ///
+    /// # Errors
+    /// EINVAL: the mount there is unbindable, or in another mount namespace.
+    pub fn copy_of(place: BorrowedFd<'_>) -> nix::Result<Detached> {
+        api::open_tree(place).map(Detached)
+    }
+
     // ANCHOR: detached
     /// Another view of what is at `source`, submounts included.
     ///

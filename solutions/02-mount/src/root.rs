@@ -22,6 +22,15 @@ use crate::detached::restrict;
 pub struct Root(OwnedFd);
 
 impl Root {
+    /// The root that this process has now: once it is exchanged, the container's.
+    ///
+    /// # Errors
+    /// None that a user could cause.
+    pub fn current() -> Result<Root> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        open("/", flags, Mode::empty()).map(Root).during("open", "/")
+    }
+
     // ANCHOR: pivot
     /// Mounts `folder` on itself: pivot_root wants a mount, and we want one of our own to restrict.
     ///

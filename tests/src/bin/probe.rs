@@ -3,6 +3,9 @@
 //! Every lab has it on its PATH, and a copy stands in the lab's `demo`. It does nothing that the shell of the
 //! course's readers could not do; it does it the same way on every machine.
 
+#[path = "probe/ipc.rs"]
+mod ipc;
+
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::process::{Command, ExitCode};
@@ -16,7 +19,7 @@ use nix::unistd::{chdir, chroot, fchdir};
 /// Name, what it does, and the function; the function's text goes to stdout.
 type Probe = (&'static str, &'static str, fn(&[String]) -> Result<String, String>);
 
-const PROBES: [Probe; 8] = [
+const PROBES: [Probe; 12] = [
     ("fds", "the numbers of the open descriptors", fds),
     ("devices", "every node below /dev: type, major:minor, name", devices),
     ("flags", "for each FILE the restrictions of its mount: ro nosuid nodev noexec", flags),
@@ -24,6 +27,10 @@ const PROBES: [Probe; 8] = [
     ("chmod", "change the mode of FILE to 0", chmod),
     ("interrupts", "say each SIGINT that arrives, until there is silence", interrupts),
     ("orphan", "leave a child to PID 1; whether its death is told to us, who are not its parent", orphan),
+    ("sysv-make", "KEY TEXT: make a System V segment with TEXT, a semaphore set and a queue", ipc::sysv_make),
+    ("sysv", "KEY: which of these there are", ipc::sysv),
+    ("queue-make", "NAME TEXT: make a POSIX queue with one message", ipc::queue_make),
+    ("queue", "NAME: take the next message of a POSIX queue", ipc::queue),
     ("fork-bomb", "fork until the kernel refuses; how often that worked", fork_bomb),
 ];
 

@@ -18,6 +18,10 @@ mod mount_attacks;
 mod process;
 #[path = "../../stages/process_signals.rs"]
 mod process_signals;
+#[path = "../../stages/uts_ipc.rs"]
+mod uts_ipc;
+#[path = "../../stages/uts_ipc_shared.rs"]
+mod uts_ipc_shared;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -53,6 +57,7 @@ pub fn of_chapter(number: u8) -> &'static [Test] {
     match number {
         1 => process::TESTS,
         2 => mount::TESTS,
+        3 => uts_ipc::TESTS,
         _ => &[],
     }
 }
