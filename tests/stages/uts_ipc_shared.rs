@@ -104,8 +104,10 @@ pub fn a_private_container_is_left_alone(case: &Case) -> Verdict {
     let (first, pid) = waiting(case, &["--rootfs", "demo"], "echo secret > /dev/shm/secret;", "true")?;
     let mode = format!("container:{pid}");
     let second = full(case, &["--ipc", &mode], "cat /dev/shm/secret")?;
+    let without_files = case.run(&["run", "--ipc", &mode, "--", "true"])?;
     go(case)?;
     first.wait()?.code_is(0)?;
+    without_files.code_is(125)?.err_has("--ipc shareable")?.err_is_one_line()?;
     second.out_lacks("secret")?.code_is(125)?.err_has("--ipc shareable")?.err_is_one_line()?;
     Ok(())
 }
@@ -121,13 +123,16 @@ pub fn the_hosts_shared_memory_can_be_shown(case: &Case) -> Verdict {
     Ok(())
 }
 
+/// What an owner may do to the restrictions of its own mounts.
+const REMOUNT: &str = "for place in shm mqueue; do mount -o remount,bind,exec,suid,dev /dev/$place; done;";
+
 pub fn what_is_shared_is_for_data_only(case: &Case) -> Verdict {
-    let (first, pid) = sharing(case, "mount -o remount,bind,exec,suid,dev /dev/shm;")?;
+    let (first, pid) = sharing(case, REMOUNT)?;
     let mode = format!("container:{pid}");
-    let second = full(case, &["--ipc", &mode], "probe flags /dev/shm")?;
+    let second = full(case, &["--ipc", &mode], "probe flags /dev/shm /dev/mqueue")?;
     go(case)?;
     first.wait()?;
-    second.code_is(0)?.out_is("/dev/shm nosuid nodev noexec")?;
+    second.code_is(0)?.out_is("/dev/shm nosuid nodev noexec\n/dev/mqueue nosuid nodev noexec")?;
     // And what is called /dev/shm must be it.
     fs::remove_file(case.demo().join("tmp/go"))?;
     let (first, pid) = sharing(case, "umount /dev/shm; rmdir /dev/shm; ln -s /etc /dev/shm;")?;

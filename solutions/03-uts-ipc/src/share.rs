@@ -49,11 +49,13 @@ impl Isolation for SharedIpc {
         if let Some(join) = &mut self.join {
             join.prepare(birth)?;
         }
+        // Taken also where they are not shown: of a private container there is no copy, and so no joining.
+        let copies = match &self.join {
+            Some(join) => elsewhere(join.handle()?, copies)?,
+            None => copies()?,
+        };
         if self.files {
-            self.copies = match &self.join {
-                Some(join) => elsewhere(join.handle()?, copies)?,
-                None => copies()?,
-            };
+            self.copies = copies;
         }
         Ok(())
     }
@@ -107,7 +109,7 @@ fn copies() -> Result<Vec<Copy>> {
 fn likely_cause(errno: Errno) -> &'static str {
     match errno {
         Errno::EINVAL => "it is not to be shared: was that container started with --ipc shareable?",
-        Errno::ENOENT => "the other has no /dev of its own",
+        Errno::ENOENT => "there is none that could be shared",
         Errno::ELOOP => "it must not be a symbolic link",
         _ => "",
     }
