@@ -10,6 +10,8 @@
 use std::fs;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::thread::sleep;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -89,8 +91,14 @@ fn raw_clone3(args: &CloneArgs) -> nix::Result<i32> {
 
 /// The memory of a second thread would be copied, the thread itself would not: its locks stay locked forever.
 fn only_one_thread() -> nix::Result<()> {
-    let threads = fs::read_dir("/proc/self/task").map_err(|_| Errno::ENOSYS)?.count();
-    if threads == 1 { Ok(()) } else { Err(Errno::EDEADLK) }
+    // A thread that was joined runs none of our code any more, but the kernel lists it a moment longer.
+    for _ in 0..20 {
+        if fs::read_dir("/proc/self/task").map_err(|_| Errno::ENOSYS)?.count() == 1 {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(1));
+    }
+    Err(Errno::EDEADLK)
 }
 // ANCHOR_END: raw
 
