@@ -117,8 +117,9 @@ fn does_not_cross(case: &Case, [make, find]: [&str; 2], name: &str, [outer, inne
     let script = format!("probe {find} {name}; probe {make} {name} inside; probe {find} {name}");
     let run = case.sh(&["-e", &lab_path()], &script)?;
     let lines: Vec<&str> = run.out.lines().collect();
-    run.code_is(0)?.claim(lines.first() == Some(&"nothing"), "what was made outside is not there inside")?;
+    run.claim(lines.first() == Some(&"nothing"), "what was made outside is not there inside")?;
     run.claim(lines.last() == Some(&inner), "inside, the same name is free, and means what was made inside")?;
+    run.code_is(0)?;
     same("outside, the same name means what was made outside", outer.to_owned(), outside(&[find, name])?)
 }
 
@@ -148,6 +149,14 @@ pub fn dev_shm_has_a_size_and_holds_data_only(case: &Case) -> Verdict {
     full(case, &[], "grep ' /dev/shm ' /proc/mounts")?.out_has("size=65536k")?;
     full(case, &[], "probe flags /dev/shm /dev/mqueue")?
         .out_is("/dev/shm nosuid nodev noexec\n/dev/mqueue nosuid nodev noexec")?;
+    for (mode, expected) in [("private", true), ("shareable", false)] {
+        let run = full(case, &["--ipc", mode], "grep ' /dev/shm ' /proc/self/mountinfo")?;
+        let words = if expected { "is unbindable" } else { "is not unbindable" };
+        run.claim(
+            run.out.contains("unbindable") == expected,
+            format!("with --ipc {mode}, /dev/shm {words}"),
+        )?;
+    }
     // A tmpfs of size 0 would have no limit.
     for size in ["0", "much", "-1m"] {
         let flag = format!("--shm-size={size}");
@@ -171,8 +180,9 @@ pub fn nothing_outlives_the_container(case: &Case) -> Verdict {
     };
     let before = tables()?;
     let make = "probe sysv-make 4711 x && probe queue-make /bell ding && echo x > /dev/shm/note";
-    full(case, &[], make)?.code_is(0)?;
-    same("the host's System V objects afterwards", before, tables()?)?;
+    let run = full(case, &[], make)?;
+    run.claim(tables()? == before, "the container's System V objects are not in the host's /proc/sysvipc")?;
+    run.code_is(0)?;
     let look = "probe sysv 4711; probe queue /bell; ls /dev/shm /dev/mqueue | grep -v :";
     full(case, &[], look)?.out_is("nothing\nnothing")?;
     Ok(())
