@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Trial::test("an_ordinary_user_is_told_so", ordinary_user).with_ignored_flag(!root_asks),
         Trial::test("a_forbidden_user_namespace_is_explained", forbidden)
             .with_ignored_flag(skip(forbid_user_namespaces)),
+        Trial::test("chapter_4_and_the_doctor_name_the_same_fixes", same_fixes),
         Trial::test("a_masked_proc_is_explained", masked).with_ignored_flag(skip(mask_proc)),
     ];
     libtest_mimic::run(&arguments, tests).exit_code()
@@ -80,6 +81,20 @@ fn forbidden() -> Outcome {
         ensure(text.contains(part), &format!("no `{part}` in:\n{text}"))?;
     }
     ensure(text.contains("not here: user namespaces") || text.contains("not ready: user namespaces"), &text)
+}
+
+/// What the errors of chapter 4 tell a user to type, the doctor tells her too.
+fn same_fixes() -> Outcome {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
+    let read = |file: &str| std::fs::read_to_string(root.join(file));
+    let doctor = read("tests/src/doctor/namespaces.rs")? + &read("tests/src/doctor/ids.rs")?;
+    let errors = read("solutions/04-user/src/switches.rs")? + &read("solutions/04-user/src/helper.rs")?;
+    let fixes: Vec<&str> = errors
+        .match_indices("sudo ")
+        .map(|(at, _)| errors[at..].split(['`', '"']).next().unwrap_or_default())
+        .collect();
+    ensure(fixes.len() == 4, &format!("four fixes in chapter 4, not {fixes:?}"))?;
+    fixes.iter().try_for_each(|fix| ensure(doctor.contains(fix), &format!("the doctor does not say `{fix}`")))
 }
 
 fn masked() -> Outcome {

@@ -18,6 +18,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("the_sidebar_opens_and_closes_by_keyboard", sidebar_by_keyboard),
     ("a_quiz_answers_and_remembers", quiz_answers),
     ("a_stepper_steps_and_does_not_turn_the_page", stepper_steps),
+    ("the_ruler_moves_the_map", ruler_moves),
     ("without_javascript_every_step_and_answer_is_there", without_javascript),
     ("a_ticked_exercise_stays_ticked_and_is_counted", exercise_tick),
     ("the_start_page_leads_back", resume),
@@ -190,6 +191,26 @@ fn stepper_steps(world: &mut World) -> Result<()> {
     browser.press("ArrowLeft")?;
     browser.press("ArrowLeft")?;
     browser.until(&at("1"))?;
+    let here = browser.evaluate("location.href")?;
+    check(here == page.as_str(), || format!("an arrow key turned the page to {here}"))
+}
+
+fn ruler_moves(world: &mut World) -> Result<()> {
+    let page = format!("file://{}/04-user.html", world.real.out.display());
+    let browser = world.browser()?;
+    browser.open(&page)?;
+    let part = |name: &str| format!("document.querySelector('#figure-ruler-{name}').textContent");
+    let marked = "document.querySelectorAll('#figure-ruler .fig-box.fig-parent').length";
+    browser.until(&format!("{} === '--uid-map 0:1003:5' && {marked} === 5", part("line")))?;
+    browser.evaluate("document.querySelector('[data-ruler=outside]').focus()")?;
+    for _ in 0..3 {
+        browser.press("ArrowLeft")?;
+    }
+    browser.until(&format!("{} === '--uid-map 0:1000:5'", part("line")))?;
+    browser.until(&format!("{}.endsWith('1000 outside is shown as 0 inside')", part("words")))?;
+    browser.evaluate("document.querySelector('[data-ruler=inside]').focus()")?;
+    browser.press("ArrowRight")?;
+    browser.until(&format!("{}.startsWith('id 0 inside means nothing')", part("words")))?;
     let here = browser.evaluate("location.href")?;
     check(here == page.as_str(), || format!("an arrow key turned the page to {here}"))
 }

@@ -82,3 +82,16 @@ fn receive(end: &OwnedFd) -> Result<Vec<u8>> {
     todo!("1.3 Hold the child at the gate")
 }
 // ANCHOR_END: gate
+
+impl ChildEnd {
+    /// Whether the parent still waits for news. It closes its end only when it has them, or dies.
+    ///
+    /// # Errors
+    /// ECANCELED: it has died.
+    pub fn still_wanted(&self) -> Result<()> {
+        match recv(self.0.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN) => Ok(()),
+            _ => Err(Errno::ECANCELED).during("look for the parent", ""),
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Command, arg, value_parser};
 use process::cli::{Floor, Isolations};
-use process::{Error, Result};
+use process::{Error, Program, Result};
 
 use crate::{Mount, MountNamespace};
 
@@ -26,7 +26,7 @@ pub fn has_dev(given: &ArgMatches) -> bool {
     given.contains_id("rootfs") && !given.get_flag("bare")
 }
 
-fn isolations(given: &ArgMatches) -> Result<Isolations> {
+fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
     let words = |name| given.get_many::<String>(name).into_iter().flatten();
     let volumes = words("volume").map(|text| Mount::volume(text));
     let tmpfs = words("tmpfs").map(|text| Mount::tmpfs(text));

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod propagation;
 pub mod resolve;
 pub mod root;
+mod sys;
 
 pub use namespace::MountNamespace;
 pub use plan::{Mount, Source};

@@ -27,8 +27,16 @@ impl Root {
     /// # Errors
     /// None that a user could cause.
     pub fn current() -> Result<Root> {
+        Root::open(Path::new("/"))
+    }
+
+    /// A folder to look into as if it were `/`; nothing is mounted.
+    ///
+    /// # Errors
+    /// ENOENT, ENOTDIR: there is no such folder.
+    pub fn open(folder: &Path) -> Result<Root> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        open("/", flags, Mode::empty()).map(Root).during("open", "/")
+        open(folder, flags, Mode::empty()).map(Root).during("open", folder.display())
     }
 
     // ANCHOR: pivot

@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Command, arg};
 use nix::sched::CloneFlags;
 use process::cli::{Floor, Isolations};
-use process::{Error, Isolation, Result};
+use process::{Error, Isolation, Program, Result};
 
 use crate::ipc::Files;
 use crate::{IpcNamespace, Join, Of, SharedIpc, UtsNamespace, size};
@@ -22,7 +22,7 @@ fn flags(command: Command) -> Command {
     ])
 }
 
-fn isolations(given: &ArgMatches) -> Result<Isolations> {
+fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
     Ok(uts(given)?.into_iter().chain(ipc(given)?).collect())
 }
 

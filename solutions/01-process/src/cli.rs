@@ -26,8 +26,8 @@ pub type Isolations = Vec<Box<dyn Isolation>>;
 pub struct Floor {
     /// Adds its flags to `run`.
     pub flags: fn(Command) -> Command,
-    /// Makes the isolations that the flags ask for.
-    pub isolations: fn(&ArgMatches) -> Result<Isolations>,
+    /// Makes the isolations that the flags ask for; may complete the program, such as its user's HOME.
+    pub isolations: fn(&ArgMatches, &mut Program) -> Result<Isolations>,
 }
 
 /// This chapter's own floor.
@@ -52,7 +52,7 @@ fn flags(command: Command) -> Command {
     ])
 }
 
-fn isolations(given: &ArgMatches) -> Result<Isolations> {
+fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
     let mut list: Isolations = Vec::new();
     if given.get_one::<String>("pid").is_some_and(|mode| mode == "private") {
         list.push(Box::new(PidNamespace));
@@ -84,11 +84,11 @@ pub fn run_command(floors: &[Floor]) -> Command {
 /// # Errors
 /// The container could not be made or its program not be started.
 pub fn run(floors: &[Floor], given: &ArgMatches) -> Result<u8> {
-    let mut all = Isolations::new();
+    let (mut program, mut all) = (program(given), Isolations::new());
     for floor in floors {
-        all.extend((floor.isolations)(given)?);
+        all.extend((floor.isolations)(given, &mut program)?);
     }
-    foreground(&program(given), &mut all)
+    foreground(&program, &mut all)
 }
 
 // ANCHOR: foreground
@@ -143,6 +143,12 @@ fn environment<'a>(wishes: impl Iterator<Item = &'a String>) -> Vec<(OsString, O
         all.extend(value.map(|value| (name.into(), value)));
     }
     all
+}
+
+/// Whether `--env` says something about a variable.
+pub fn asks_for(given: &ArgMatches, variable: &str) -> bool {
+    let name = |wish: &String| wish.split('=').next() == Some(variable);
+    given.get_many::<String>("env").into_iter().flatten().any(name)
 }
 
 /// What a binary's `main` returns: the container's code, or one line on stderr and ours.

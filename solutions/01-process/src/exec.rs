@@ -34,6 +34,12 @@ pub struct Program {
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Program {
+    /// Sets a variable, whether or not there was one of that name.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.into(), value.into()));
+    }
+
     /// Becomes the program; returns only if that is impossible.
     pub(crate) fn exec(&self) -> Error {
         match chdir(&self.workdir).during("chdir", self.workdir.display()) {

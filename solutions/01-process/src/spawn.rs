@@ -141,6 +141,11 @@ fn isolate(program: &Program, isolations: &mut [Box<dyn Isolation>], gate: &Chil
     for isolation in isolations {
         isolation.inside().map_err(|error| error.within(isolation.name()))?;
     }
+    if program.dies_with_parent {
+        // Again: who takes another user id is no longer told. And the parent may have died meanwhile.
+        set_pdeathsig(Signal::SIGKILL).during("set the parent-death signal", "")?;
+        gate.still_wanted()?;
+    }
     close_on_exec_from(3)?;
     signals::reset()
 }

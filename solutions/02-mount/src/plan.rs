@@ -12,6 +12,7 @@ use process::{Context, Error, Result};
 use crate::detached::{Detached, restrict};
 use crate::resolve::{self, Links, Place};
 use crate::root::Root;
+use crate::sys;
 use std::os::fd::AsFd;
 
 // ANCHOR: data
@@ -151,7 +152,7 @@ pub fn standard() -> Vec<Mount> {
     vec![
         Mount::own(Source::Fresh("proc", vec![]), "/proc", locked),
         // Its files change the host's devices and drivers: for reading only.
-        Mount::own(Source::Fresh("sysfs", vec![]), "/sys", locked | MOUNT_ATTR_RDONLY),
+        Mount::own(sys::source(), "/sys", locked | MOUNT_ATTR_RDONLY),
     ]
 }
 // ANCHOR_END: standard

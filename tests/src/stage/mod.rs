@@ -18,6 +18,10 @@ mod mount_attacks;
 mod process;
 #[path = "../../stages/process_signals.rs"]
 mod process_signals;
+#[path = "../../stages/user.rs"]
+mod user;
+#[path = "../../stages/user_ids.rs"]
+mod user_ids;
 #[path = "../../stages/uts_ipc.rs"]
 mod uts_ipc;
 #[path = "../../stages/uts_ipc_shared.rs"]
@@ -58,6 +62,7 @@ pub fn of_chapter(number: u8) -> &'static [Test] {
         1 => process::TESTS,
         2 => mount::TESTS,
         3 => uts_ipc::TESTS,
+        4 => user::TESTS,
         _ => &[],
     }
 }

@@ -1,0 +1,87 @@
+//! The flags of this floor, which acts at two places: first of all, and last of all.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgMatches, Command, arg};
+use process::cli::{self, Floor, Isolations};
+use process::{Error, Program, Result};
+
+use crate::caller::{self, Capability};
+use crate::identity::read_inside;
+use crate::{Identity, IdmappedVolume, Maps, Range, UserNamespace, accounts, helper, subid};
+
+/// First: the maps must be written, and the child must be root, before anything else is set up.
+pub const NAMESPACE: Floor = Floor { flags, isolations: namespace };
+
+/// Last: whoever is not root any more can set nothing up.
+pub const IDENTITY: Floor = Floor { flags: |command| command, isolations: identity };
+
+fn flags(command: Command) -> Command {
+    command.args([
+        arg!(--userns <MODE> "Users: auto, private or host").default_value("auto"),
+        arg!(--"uid-map" <"INSIDE:OUTSIDE:COUNT"> ... "What user ids mean outside"),
+        arg!(--"gid-map" <"INSIDE:OUTSIDE:COUNT"> ... "What group ids mean outside; as --uid-map if not given"),
+        arg!(-u --user <"USER[:GROUP]"> "Run the program as this user of the container"),
+        arg!(--"idmap-volume" <"SOURCE:TARGET[:ro]"> ... "A volume whose files have the container's ids"),
+    ])
+}
+
+fn namespace(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
+    let asked = ["uid-map", "gid-map"].iter().any(|name| given.contains_id(name));
+    let wanted = match given.get_one::<String>("userns").map_or("auto", String::as_str) {
+        "private" => true,
+        "host" if asked => {
+            return Err(Error::refused("--userns", "host", "the host's user namespace has its map"));
+        }
+        "host" => false,
+        "auto" => asked || !caller::has(Capability::SysAdmin),
+        other => return Err(Error::refused("--userns", other, "there are auto, private and host")),
+    };
+    if !wanted {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Box::new(UserNamespace { maps: if asked { maps_given(given)? } else { maps_of_caller()? } })])
+}
+
+/// The maps that the flags spell out.
+fn maps_given(given: &ArgMatches) -> Result<Maps> {
+    let ranges = |name| -> Result<Vec<Range>> {
+        given.get_many::<String>(name).into_iter().flatten().map(|text| text.parse()).collect()
+    };
+    let (uids, gids) = (ranges("uid-map")?, ranges("gid-map")?);
+    let gids = if gids.is_empty() { uids.clone() } else { gids };
+    Ok(Maps { uids, gids })
+}
+
+// ANCHOR: maps
+/// Root inside is the caller outside; further ids are what the administrator gave to the caller, if anything.
+fn maps_of_caller() -> Result<Maps> {
+    let ((uid, gid), name) = (caller::ids(), caller::name());
+    if caller::has(Capability::SetUid) {
+        let cause = "root says itself what ids mean: --uid-map 0:100000:65536";
+        return Err(Error::refused("--userns", "private", cause));
+    }
+    let (uids, gids) = (subid::read("/etc/subuid", &name, uid), subid::read("/etc/subgid", &name, uid));
+    let helped = helper::find("newuidmap").is_some() && helper::find("newgidmap").is_some();
+    let ranged = helped && !uids.is_empty() && !gids.is_empty();
+    let map = |own, ranges: &[_]| subid::map_of(own, if ranged { ranges } else { &[] });
+    Ok(Maps { uids: map(uid, &uids), gids: map(gid, &gids) })
+}
+// ANCHOR_END: maps
+
+fn identity(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
+    let mut list: Isolations = Vec::new();
+    for text in given.get_many::<String>("idmap-volume").into_iter().flatten() {
+        list.push(Box::new(IdmappedVolume::new(text)?));
+    }
+    if let Some(wish) = given.get_one::<String>("user") {
+        let rootfs = given.get_one::<PathBuf>("rootfs").map(Path::new);
+        let read = |file| read_inside(rootfs, file);
+        let account = accounts::lookup(wish, &read("/etc/passwd")?, &read("/etc/group")?)?;
+        if !cli::asks_for(given, "HOME") {
+            program.set_variable("HOME", account.home.as_deref().unwrap_or("/"));
+        }
+        list.push(Box::new(Identity(account)));
+    }
+    Ok(list)
+}

@@ -1,0 +1,97 @@
+//! A volume whose files have the container's ids: an idmapped mount.
+//!
+//! Root of a container is, say, 100000 outside, so files that belong to root outside are nobody's inside. An
+//! idmapped mount translates owners on the way, by the map of a user namespace: what 0 owns on the disk is
+//! owned by 0 in the container, and the other way round. Only this mount does it; the disk is not changed.
+//!
+//! The three moments fit: the copy is taken before the birth, mapped from outside, when the namespace exists,
+//! and attached inside. All three work on one detached mount, which parent and child both hold.
+//! See mount_setattr(2), "ID-mapped mounts".
+
+use std::fs::File;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use mount::detached::{Detached, restrict};
+use mount::plan::{Mount, Source};
+use mount::resolve::{self, Place};
+use mount::root::Root;
+use nix::errno::Errno;
+use process::{Birth, Child, Context, Error, Isolation, Result};
+
+/// One such volume.
+pub struct IdmappedVolume {
+    volume: Mount,
+    copy: Option<(Detached, Place)>,
+}
+
+impl IdmappedVolume {
+    /// A volume, as `--volume` writes it.
+    ///
+    /// # Errors
+    /// As [`Mount::volume`].
+    pub fn new(text: &str) -> Result<IdmappedVolume> {
+        Ok(IdmappedVolume { volume: Mount::volume(text)?, copy: None })
+    }
+}
+
+impl Isolation for IdmappedVolume {
+    fn name(&self) -> &'static str {
+        "idmapped volume"
+    }
+
+    // ANCHOR: idmap
+    fn prepare(&mut self, _birth: &mut Birth) -> Result<()> {
+        let Source::Bind(source) = &self.volume.source else { return Ok(()) };
+        self.copy = Some((Detached::bind(source)?, self.volume.place()?));
+        Ok(())
+    }
+
+    fn outside(&mut self, child: &Child) -> Result<()> {
+        let Some((copy, _)) = &self.copy else { return Ok(()) };
+        let path = format!("/proc/{}/ns/user", child.pid());
+        let namespace = File::open(&path).during("open", &path)?;
+        idmap(copy.as_fd(), namespace.as_fd()).map_err(|errno| {
+            Error::new("idmap", self.volume.target.display(), errno).because(likely_cause(errno))
+        })
+    }
+
+    fn inside(&mut self) -> Result<()> {
+        let Some((copy, kind)) = &self.copy else { return Ok(()) };
+        let Mount { target, attributes, links, .. } = &self.volume;
+        let root = Root::current()?;
+        if *attributes != 0 {
+            restrict(copy.as_fd(), *attributes)?;
+        }
+        let place = resolve::place(root.as_fd(), target, *kind, *links)?;
+        resolve::check(root.as_fd(), place.as_fd(), target, *kind)?;
+        copy.attach(place.as_fd()).during("move_mount", target.display())
+    }
+    // ANCHOR_END: idmap
+}
+
+/// Lets a detached mount, and those below it, translate owners by the map of a user namespace.
+fn idmap(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> nix::Result<()> {
+    let change = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: namespace.as_raw_fd() as u64,
+    };
+    let (fd, flags) = (mount.as_raw_fd(), libc::AT_EMPTY_PATH | libc::AT_RECURSIVE);
+    let size = size_of::<libc::mount_attr>();
+    // SAFETY: `change` outlives the call and has the size that we name.
+    let done =
+        unsafe { libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &raw const change, size) };
+    Errno::result(done).map(drop)
+}
+
+fn likely_cause(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EINVAL => "this kind of file system cannot do it on this kernel",
+        Errno::EPERM => {
+            "it needs CAP_SYS_ADMIN where that file system was mounted: real root, for the host's"
+        }
+        _ => "",
+    }
+}
