@@ -35,6 +35,8 @@ struct Table {
 struct Mutant {
     claim: String,
     chapter: u8,
+    /// The chapter whose binary and tests show it, where that is a later one.
+    seen_by: Option<u8>,
     file: String,
     from: String,
     to: String,
@@ -48,6 +50,13 @@ struct Mutant {
     cargo_test: Option<String>,
     #[serde(default = "user")]
     ground: Ground,
+}
+
+impl Mutant {
+    /// The chapter whose tests must go red.
+    fn stage(&self) -> u8 {
+        self.seen_by.unwrap_or(self.chapter)
+    }
 }
 
 fn user() -> Ground {
@@ -94,8 +103,8 @@ fn in_the_code() -> Result<()> {
             ensure!(count == 1, "{claim}: {} holds this {count} times, not once:\n{from}", mutant.file);
         }
         for name in &mutant.red {
-            let known = stage::of_chapter(mutant.chapter).iter().any(|test| test.name == name);
-            ensure!(known, "{claim}: chapter {} has no test {name}", mutant.chapter);
+            let known = stage::of_chapter(mutant.stage()).iter().any(|test| test.name == name);
+            ensure!(known, "{claim}: chapter {} has no test {name}", mutant.stage());
         }
         ensure!(!mutant.red.is_empty() || mutant.cargo_test.is_some(), "{claim}: no test is named");
     }
@@ -135,8 +144,8 @@ fn survived(copy: &Copy, chapter: &Chapter, mutant: &Mutant) -> Result<Vec<Strin
         }
     }
     if !mutant.red.is_empty() {
-        let subject =
-            copy.subject(chapter, &chapter.krate).context("the changed crate must still compile")?;
+        let stage = copy.course.chapter(mutant.stage())?;
+        let subject = copy.subject(stage, &stage.krate).context("the changed crate must still compile")?;
         let seen = outcomes(&subject, mutant.ground, &mutant.red)?;
         let green = |name: &&String| !matches!(seen.get(*name), Some(Outcome::Failed(_)));
         survived.extend(mutant.red.iter().filter(green).map(|name| told(name, seen.get(name))));

@@ -28,10 +28,10 @@ type Test = fn(&Luggage) -> Outcome;
 const VISIT: &str = "GANTRY_TEST_TOUR";
 
 /// The last program that there is: it can do the most.
-const NEWEST: &str = "my-uts-ipc";
+const NEWEST: &str = "my-user";
 
-/// Both ends of what the programs of chapters 1 to 3 isolate.
-const ISOLATED: [&str; 4] = ["pid", "mnt", "uts", "ipc"];
+/// Both ends of what the programs of chapters 1 to 4 isolate.
+const ISOLATED: [&str; 5] = ["pid", "mnt", "uts", "ipc", "user"];
 
 fn main() -> ExitCode {
     hidden::dispatch();

@@ -31,6 +31,7 @@ tests![
     all_of_the_earlier_chapters_runs_without_rights,
     root_inside_has_no_power_outside,
     groups_that_take_rights_away_are_kept,
+    the_containers_root_has_no_groups_of_the_caller,
     a_container_can_hold_another_one,
     when_the_runner_dies_the_new_root_dies,
     a_forbidden_namespace_names_its_switch,
@@ -191,6 +192,21 @@ pub fn groups_that_take_rights_away_are_kept(case: &Case) -> Verdict {
     member.out_is("")?.err_has("Permission denied")?;
     let other = case.start_with(&words, |command| become_ordinary(case, command, &[]))?.wait()?;
     other.out_is("not for the crew")?;
+    Ok(())
+}
+
+pub fn the_containers_root_has_no_groups_of_the_caller(case: &Case) -> Verdict {
+    let (map, groups) =
+        if has_many_ids(case) { ("0:100000:65536", Some(FIRST + 20)) } else { ("0:0:1", None) };
+    let words = ["run", "--rootfs", "demo", "--uid-map", map, "--", "id", "-G"];
+    let take_groups =
+        move || groups.map_or(Ok(()), |id| setgroups(&[Gid::from_raw(id)])).map_err(std::io::Error::from);
+    let change = |command: &mut Command| {
+        // SAFETY: one system call; the caller has one thread.
+        unsafe { command.pre_exec(take_groups) };
+    };
+    let run = case.start_with(&words, change)?.wait()?;
+    run.code_is(0)?.out_is("0")?;
     Ok(())
 }
 

@@ -50,8 +50,8 @@ fn with_file<T>(file: &str, text: &str, then: impl FnOnce() -> Result<T, Trouble
 
 /// `/etc/subuid` and `/etc/subgid` give the ordinary user a range.
 fn with_range<T>(case: &Case, then: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
-    let line = format!("{}:{FIRST}:65536\n", ordinary_id(case));
-    with_file("/etc/subuid", &line, || with_file("/etc/subgid", &line, then))
+    let text = format!("somebody:300000:65536\n{}:{FIRST}:65536\n", ordinary_id(case));
+    with_file("/etc/subuid", &text, || with_file("/etc/subgid", &text, then))
 }
 
 /// Runs a script as the ordinary user, who finds programs in `path`.
@@ -204,6 +204,9 @@ fn owners(case: &Case) -> Verdict {
     let read_only = [&flags[..], &["--idmap-volume", "/tmp/source:/data:ro"]].concat();
     case.sh(&read_only, "echo x > /data/new")?
         .claim(!fs::exists("/tmp/source/new")?, "an idmapped volume can be read-only")?;
+    std::os::unix::fs::symlink("/", case.demo().join("loop"))?;
+    let on_the_root = [&flags[..], &["--idmap-volume", "/tmp/source:/loop"]].concat();
+    case.sh(&on_the_root, "true")?.code_is(125)?.err_has("the container's root itself")?;
     if !has_many_ids(case) {
         return Ok(());
     }
