@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         }
     }
     trials.push(Trial::ignorable_test("all_of_them_as_an_ordinary_user", as_somebody));
+    trials.push(Trial::ignorable_test("a_container_without_a_lab_and_without_rights", without_a_lab));
     trials.push(Trial::ignorable_test("the_lab_is_the_same_in_a_kernel", the_same_lab));
     trials.sort_by(|one, other| one.name().cmp(other.name()));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -115,6 +116,27 @@ fn as_somebody() -> Ended {
             })?;
             ensure!(passed == batch.names.len(), "only {passed} of {} passed: {output:?}", batch.names.len());
         }
+        Ok(())
+    })
+}
+
+/// The whole of chapters 1 to 4 on the machine itself, by an ordinary user: what the book promises.
+fn without_a_lab() -> Ended {
+    on(Ground::User, || {
+        let somebody = Somebody::new(subject(4)?)?;
+        let mut container = somebody.program(&somebody.subject.binary)?;
+        container.arg("run").arg("--rootfs").arg(&somebody.subject.demo);
+        let script =
+            "id -u; echo $$; hostname; read inside outside count < /proc/self/uid_map; echo $inside $outside";
+        container.args(["--hostname", "harbour", "--", "sh", "-c", script]);
+        let output = container.output().context("run the container")?;
+        let id = if nix::unistd::geteuid().is_root() {
+            somebody::SOMEBODY
+        } else {
+            nix::unistd::geteuid().as_raw()
+        };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(text == format!("0\n1\nharbour\n0 {id}\n"), "{output:?}");
         Ok(())
     })
 }

@@ -49,6 +49,17 @@ impl Somebody {
         Ok(Somebody { scratch, subject })
     }
 
+    /// One of the subject's programs, run as the user in an empty environment.
+    pub fn program(&self, name: &str) -> Result<Command> {
+        let found = self.subject.programs.iter().find(|(known, _)| known == name);
+        let mut command = Command::new(&found.with_context(|| format!("there is no {name}"))?.1);
+        command.current_dir("/").env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+        if nix::unistd::geteuid().is_root() {
+            command.uid(SOMEBODY).gid(SOMEBODY);
+        }
+        Ok(command)
+    }
+
     /// The same command, run by the user's copy of this program as that user.
     pub fn command(&self, as_root: &Command) -> Command {
         let mut command = Command::new(self.scratch.path().join("own"));
