@@ -13,6 +13,9 @@ use super::user::{FIRST, become_ordinary, has_many_ids, ordinary_id, own_demo};
 use crate::stage::case::{Case, Run, write};
 use crate::stage::verdict::{Trouble, Verdict, same};
 
+/// The first group id of that range.
+const FIRST_GROUP: u32 = 200_000;
+
 /// The users and groups of the image.
 const PASSWD: &str =
     "root:x:0:0:root:/root:/bin/sh\ncook:x:0:0::/galley:/bin/sh\nmate:x:1000:1000::/home/mate:/bin/sh\n";
@@ -50,8 +53,8 @@ fn with_file<T>(file: &str, text: &str, then: impl FnOnce() -> Result<T, Trouble
 
 /// `/etc/subuid` and `/etc/subgid` give the ordinary user a range.
 fn with_range<T>(case: &Case, then: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
-    let text = format!("somebody:300000:65536\n{}:{FIRST}:65536\n", ordinary_id(case));
-    with_file("/etc/subuid", &text, || with_file("/etc/subgid", &text, then))
+    let text = |first| format!("somebody:300000:65536\n{}:{first}:65536\n", ordinary_id(case));
+    with_file("/etc/subuid", &text(FIRST), || with_file("/etc/subgid", &text(FIRST_GROUP), then))
 }
 
 /// Runs a script as the ordinary user, who finds programs in `path`.
@@ -69,17 +72,26 @@ pub fn a_range_of_ids_is_written_by_the_helpers(case: &Case) -> Verdict {
     let id = ordinary_id(case);
     // Helpers that write down what they were asked for, and refuse.
     for name in ["newuidmap", "newgidmap"] {
-        let script =
-            format!("#!/bin/sh\nshift\necho {name} \"$@\" >> /tmp/asked\necho 'not today' >&2\nexit 1\n");
+        let script = format!(
+            "#!/bin/sh\nreadlink /proc/$1/ns/user > /tmp/whose\nshift\necho {name} $# \"$@\" > /tmp/asked\necho 'not today' >&2\nexit 1\n"
+        );
         write(&Path::new("/tmp/helpers").join(name), &script)?;
         fs::set_permissions(Path::new("/tmp/helpers").join(name), fs::Permissions::from_mode(0o755))?;
     }
-    write(Path::new("/tmp/asked"), "")?;
-    fs::set_permissions("/tmp/asked", fs::Permissions::from_mode(0o666))?;
+    for file in ["/tmp/asked", "/tmp/whose"] {
+        write(Path::new(file), "")?;
+        fs::set_permissions(file, fs::Permissions::from_mode(0o666))?;
+    }
     let run = with_range(case, || ordinary_with_path(case, "/tmp/helpers:/usr/bin:/bin", &[], "true"))?;
     let asked = fs::read_to_string("/tmp/asked")?;
-    let wanted = format!("newgidmap 0 {id} 1 1 {FIRST} 65536");
-    run.claim(asked.lines().next() == Some(&wanted), format!("first asked for: {wanted}; it was: {asked}"))?;
+    let wanted = format!("newgidmap 6 0 {id} 1 1 {FIRST_GROUP} 65536");
+    run.claim(
+        asked.trim() == wanted,
+        format!("behind the PID, the name and the count of the words are: {wanted}; they were: {asked}"),
+    )?;
+    let (whose, own) = (fs::read_to_string("/tmp/whose")?, fs::read_link("/proc/self/ns/user")?);
+    let in_another = whose.starts_with("user:") && whose.trim() != own.display().to_string();
+    run.claim(in_another, format!("the PID is the child's, in a user namespace of its own, not {whose}"))?;
     run.code_is(125)?.err_has("not today")?.err_has("/etc/subgid")?.err_is_one_line()?;
     if has_many_ids(case) && fs::exists("/usr/bin/newuidmap")? { the_real_helpers(case) } else { Ok(()) }
 }
@@ -92,11 +104,11 @@ fn the_real_helpers(case: &Case) -> Verdict {
     let ranged = || with_range(case, || ordinary_with_path(case, "/usr/bin:/bin", &[], script));
     let run = with_file("/etc/passwd", &passwd, ranged)?;
     let words: Vec<&str> = run.out.split_whitespace().collect();
-    let map = ["0", "1000", "1", "1", "100000", "65536"];
-    let expected = [&map[..], &map[..], &["allow"]].concat();
+    let map = |first| ["0", "1000", "1", "1", first, "65536"];
+    let expected = [&map("100000")[..], &map("200000")[..], &["allow"]].concat();
     run.code_is(0)?.claim(words == expected, format!("maps and setgroups: {expected:?}"))?;
     let made = fs::metadata(case.demo().join("made"))?;
-    same("5:7 inside, seen from outside", (FIRST + 4, FIRST + 6), (made.uid(), made.gid()))
+    same("5:7 inside, seen from outside", (FIRST + 4, FIRST_GROUP + 6), (made.uid(), made.gid()))
 }
 
 pub fn what_has_no_helper_is_told(case: &Case) -> Verdict {
@@ -204,6 +216,21 @@ fn owners(case: &Case) -> Verdict {
     let read_only = [&flags[..], &["--idmap-volume", "/tmp/source:/data:ro"]].concat();
     case.sh(&read_only, "echo x > /data/new")?
         .claim(!fs::exists("/tmp/source/new")?, "an idmapped volume can be read-only")?;
+    // What the container's root does with the mount stays in the container.
+    write(Path::new("/tmp/source/below/file"), "of the host\n")?;
+    let cover = "mount -t tmpfs none /data/below && ls /data/below | wc -l";
+    case.sh(&volume, cover)?.code_is(0)?.out_is("0")?.claim(
+        fs::exists("/tmp/source/below/file")?,
+        "what the container's root mounts on its volume does not reach the host",
+    )?;
+    std::os::unix::fs::symlink("/srv", case.demo().join("short"))?;
+    let by_link = [&flags[..], &["--idmap-volume", "/tmp/source:/short"]].concat();
+    case.sh(&by_link, "cat /srv/root")?.code_is(0)?.out_is("of root")?;
+    if !has_many_ids(case) {
+        let foreign = [&flags[..], &["--idmap-volume", "/etc:/data"]].concat();
+        let run = case.sh(&foreign, "true")?;
+        run.code_is(125)?.err_has("idmap /data: EPERM")?.err_has("CAP_SYS_ADMIN")?.err_is_one_line()?;
+    }
     std::os::unix::fs::symlink("/", case.demo().join("loop"))?;
     let on_the_root = [&flags[..], &["--idmap-volume", "/tmp/source:/loop"]].concat();
     case.sh(&on_the_root, "true")?.code_is(125)?.err_has("the container's root itself")?;

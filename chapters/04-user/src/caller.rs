@@ -7,7 +7,9 @@ use nix::unistd::{User, getegid, geteuid};
 /// Numbers of `<linux/capability.h>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
-    /// May write any map of a child's user namespace.
+    /// May write any gid map of a child's user namespace.
+    SetGid = 6,
+    /// May write any uid map of a child's user namespace.
     SetUid = 7,
     /// May make namespaces and mounts.
     SysAdmin = 21,
@@ -19,6 +21,11 @@ pub fn has(capability: Capability) -> bool {
     let set =
         status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
     set.is_some_and(|set| set & (1 << capability as u64) != 0)
+}
+
+/// Whether this process may write any map.
+pub fn may_map() -> bool {
+    has(Capability::SetUid) && has(Capability::SetGid)
 }
 
 /// The caller's user and group id.

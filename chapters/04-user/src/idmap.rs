@@ -55,12 +55,13 @@ impl Isolation for IdmappedVolume {
     // ANCHOR_END: idmap
 }
 
-/// Lets a detached mount, and those below it, translate owners by the map of a user namespace.
+/// Lets a detached mount, and those below it, translate owners by the map of a user namespace. Private too: the
+/// copy was taken on the host, and would pass on what the container's root mounts on it.
 fn idmap(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> nix::Result<()> {
     let change = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_IDMAP,
         attr_clr: 0,
-        propagation: 0,
+        propagation: libc::MS_PRIVATE,
         userns_fd: namespace.as_raw_fd() as u64,
     };
     let (fd, flags) = (mount.as_raw_fd(), libc::AT_EMPTY_PATH | libc::AT_RECURSIVE);
@@ -73,7 +74,9 @@ fn idmap(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> nix::Result<()> {
 
 fn likely_cause(errno: Errno) -> &'static str {
     match errno {
-        Errno::EINVAL => "this kind of file system cannot do it on this kernel",
+        Errno::EINVAL => {
+            "this kind of file system cannot do it on this kernel; or the container has no ids of its own"
+        }
         Errno::EPERM => {
             "it needs CAP_SYS_ADMIN where that file system was mounted: real root, for the host's"
         }

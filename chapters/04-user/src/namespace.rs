@@ -52,10 +52,12 @@ fn write(child: &Child, file: &str, text: &str) -> Result<()> {
     let path = format!("/proc/{}/{file}", child.pid());
     fs::write(&path, text).during("write", &path).map_err(|error| {
         let cause = switches::why_powerless().unwrap_or(match error.errno {
-            Errno::EPERM if caller::has(Capability::SetUid) => {
+            Errno::EPERM if caller::may_map() => {
                 "an id on the right is none of yours: /proc/self/uid_map shows those that there are"
             }
-            Errno::EPERM => "without CAP_SETUID only your own id can be mapped; and a map is written once",
+            Errno::EPERM => {
+                "without CAP_SETUID only your own id can be mapped, and 0 only with CAP_SETFCAP; a map is written once"
+            }
             _ => "",
         });
         error.because(cause)
@@ -64,7 +66,9 @@ fn write(child: &Child, file: &str, text: &str) -> Result<()> {
 
 fn powerless(operation: &str, errno: Errno) -> Error {
     let cause = switches::why_powerless().unwrap_or(match errno {
-        Errno::EINVAL => "id 0 is not in the map: the container needs a root to be set up",
+        Errno::EINVAL => {
+            "id 0 is not in the map, or no map was written: the container needs a root to be set up"
+        }
         _ => "",
     });
     Error::new(operation, 0, errno).because(cause)

@@ -57,7 +57,7 @@ fn maps_given(given: &ArgMatches) -> Result<Maps> {
 /// Root inside is the caller outside; further ids are what the administrator gave to the caller, if anything.
 fn maps_of_caller() -> Result<Maps> {
     let ((uid, gid), name) = (caller::ids(), caller::name());
-    if caller::has(Capability::SetUid) {
+    if caller::may_map() {
         let cause = "root says itself what ids mean: --uid-map 0:100000:65536";
         return Err(Error::refused("--userns", "private", cause));
     }

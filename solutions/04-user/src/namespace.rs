@@ -38,7 +38,7 @@ impl Isolation for UserNamespace {
 
     fn outside(&mut self, child: &Child) -> Result<()> {
         let (uid, gid) = caller::ids();
-        if caller::has(Capability::SetUid) {
+        if caller::may_map() {
             write(child, "gid_map", &map::text(&self.maps.gids))?;
             write(child, "uid_map", &map::text(&self.maps.uids))
         } else if is_only(&self.maps.uids, uid) && is_only(&self.maps.gids, gid) {
@@ -75,10 +75,12 @@ fn write(child: &Child, file: &str, text: &str) -> Result<()> {
     let path = format!("/proc/{}/{file}", child.pid());
     fs::write(&path, text).during("write", &path).map_err(|error| {
         let cause = switches::why_powerless().unwrap_or(match error.errno {
-            Errno::EPERM if caller::has(Capability::SetUid) => {
+            Errno::EPERM if caller::may_map() => {
                 "an id on the right is none of yours: /proc/self/uid_map shows those that there are"
             }
-            Errno::EPERM => "without CAP_SETUID only your own id can be mapped; and a map is written once",
+            Errno::EPERM => {
+                "without CAP_SETUID only your own id can be mapped, and 0 only with CAP_SETFCAP; a map is written once"
+            }
             _ => "",
         });
         error.because(cause)
@@ -87,7 +89,9 @@ fn write(child: &Child, file: &str, text: &str) -> Result<()> {
 
 fn powerless(operation: &str, errno: Errno) -> Error {
     let cause = switches::why_powerless().unwrap_or(match errno {
-        Errno::EINVAL => "id 0 is not in the map: the container needs a root to be set up",
+        Errno::EINVAL => {
+            "id 0 is not in the map, or no map was written: the container needs a root to be set up"
+        }
         _ => "",
     });
     Error::new(operation, 0, errno).because(cause)

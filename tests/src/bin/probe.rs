@@ -5,6 +5,8 @@
 
 #[path = "probe/ipc.rs"]
 mod ipc;
+#[path = "probe/net.rs"]
+mod net;
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -19,7 +21,7 @@ use nix::unistd::{chdir, chroot, fchdir};
 /// Name, what it does, and the function; the function's text goes to stdout.
 type Probe = (&'static str, &'static str, fn(&[String]) -> Result<String, String>);
 
-const PROBES: [Probe; 12] = [
+const PROBES: [Probe; 16] = [
     ("fds", "the numbers of the open descriptors", fds),
     ("devices", "every node below /dev: type, major:minor, name", devices),
     ("flags", "for each FILE the restrictions of its mount: ro nosuid nodev noexec", flags),
@@ -31,6 +33,10 @@ const PROBES: [Probe; 12] = [
     ("sysv", "KEY: which of these there are", ipc::sysv),
     ("queue-make", "NAME TEXT: make a POSIX queue with one message", ipc::queue_make),
     ("queue", "NAME: take the next message of a POSIX queue", ipc::queue),
+    ("links", "every link: its name, up or down, its addresses", net::links),
+    ("serve", "tcp|udp PORT TEXT: answer everybody with TEXT and where they came from", net::serve),
+    ("ask", "tcp|udp HOST PORT: what a `serve` there answers", net::ask),
+    ("lookup", "NAME [A|AAAA|PTR|TXT [SERVER]]: what the name server says", net::lookup),
     ("fork-bomb", "fork until the kernel refuses; how often that worked", fork_bomb),
 ];
 

@@ -6,9 +6,11 @@
 
 pub mod case;
 pub mod check;
+pub mod internet;
 pub mod kernel;
 pub mod runner;
 pub mod verdict;
+pub mod wire;
 
 #[path = "../../stages/mount.rs"]
 mod mount;

@@ -1,0 +1,175 @@
+//! What a container sees of its network, and whom it reaches.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::time::Duration;
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+
+use super::told;
+
+/// How long an answer may take that should take milliseconds.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Every link with its state and its addresses, one a line; addresses of the link only (fe80::) are left out.
+pub fn links(_: &[String]) -> Result<String, String> {
+    let mut all: BTreeMap<String, (bool, Vec<String>)> = BTreeMap::new();
+    for found in told("getifaddrs", getifaddrs())? {
+        let link = all.entry(found.interface_name).or_default();
+        link.0 = found.flags.contains(InterfaceFlags::IFF_UP);
+        let (Some(address), Some(mask)) = (found.address, found.netmask) else { continue };
+        if let (Some(ip), Some(mask)) = (address.as_sockaddr_in(), mask.as_sockaddr_in()) {
+            link.1.push(format!("{}/{}", ip.ip(), u32::from(mask.ip()).count_ones()));
+        }
+        if let (Some(ip), Some(mask)) = (address.as_sockaddr_in6(), mask.as_sockaddr_in6())
+            && !ip.ip().is_unicast_link_local()
+        {
+            link.1.push(format!("{}/{}", ip.ip(), u128::from(mask.ip()).count_ones()));
+        }
+    }
+    let line = |(name, (up, mut addresses)): (String, (bool, Vec<String>))| {
+        addresses.sort_unstable();
+        let state = if up { "up" } else { "down" };
+        format!("{name} {state} {}", addresses.join(" ")).trim_end().to_owned()
+    };
+    Ok(all.into_iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+/// `tcp|udp PORT TEXT`: answers everybody with TEXT and the address from which they came, until it is killed.
+pub fn serve(words: &[String]) -> Result<String, String> {
+    let [kind, port, text] = words else { return Err("serve tcp|udp PORT TEXT".into()) };
+    let port: u16 = told("the port", port.parse())?;
+    // Where there is IPv6, one socket takes both.
+    let all: &[SocketAddr] = &[(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()];
+    let answer = |from: SocketAddr| format!("{text} sees {}\n", from.ip().to_canonical());
+    if kind == "tcp" {
+        let listener = told("listen", TcpListener::bind(all))?;
+        println!("ready");
+        for stream in listener.incoming().flatten() {
+            let from = told("the peer", stream.peer_addr())?;
+            // Who hangs up early misses the answer, and nothing else happens.
+            let _ = (&stream).write_all(answer(from).as_bytes());
+        }
+    } else {
+        let socket = told("bind", UdpSocket::bind(all))?;
+        println!("ready");
+        loop {
+            let mut ask = [0; 512];
+            let Ok((_, from)) = socket.recv_from(&mut ask) else { continue };
+            let _ = socket.send_to(answer(from).as_bytes(), from);
+        }
+    }
+    Ok(String::new())
+}
+
+/// `tcp|udp HOST PORT`: what `serve` answers there; an error where nobody does.
+pub fn ask(words: &[String]) -> Result<String, String> {
+    let [kind, host, port] = words else { return Err("ask tcp|udp HOST PORT".into()) };
+    let port: u16 = told("the port", port.parse())?;
+    let mut found = told(&format!("find {host}"), (host.as_str(), port).to_socket_addrs())?;
+    let to = found.next().ok_or("no address")?;
+    let mut answer = String::new();
+    if kind == "tcp" {
+        let mut stream = told("connect", TcpStream::connect_timeout(&to, PATIENCE))?;
+        told("wait", stream.set_read_timeout(Some(PATIENCE)))?;
+        told("read", stream.read_to_string(&mut answer))?;
+    } else {
+        let any: IpAddr =
+            if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = told("bind", UdpSocket::bind((any, 0)))?;
+        // Connected: an answer from another address than the one that was asked is not heard.
+        told("connect", socket.connect(to))?;
+        told("wait", socket.set_read_timeout(Some(PATIENCE)))?;
+        told("send", socket.send(b"who am I?"))?;
+        let mut bytes = [0; 512];
+        let length = told("read", socket.recv(&mut bytes))?;
+        answer = String::from_utf8_lossy(&bytes[..length]).into_owned();
+    }
+    Ok(answer.trim_end().to_owned())
+}
+
+/// `NAME [A|AAAA|PTR|TXT [SERVER]]`: what a name server says: its addresses or names, or why there are none.
+pub fn lookup(words: &[String]) -> Result<String, String> {
+    let name = words.first().ok_or("lookup NAME [TYPE [SERVER]]")?;
+    let kind = words.get(1).map_or("A", String::as_str);
+    let server: IpAddr = told("the server", words.get(2).map_or("127.0.0.11", String::as_str).parse())?;
+    let any: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = told("bind", UdpSocket::bind((any, 0)))?;
+    told("connect", socket.connect((server, 53)))?;
+    told("wait", socket.set_read_timeout(Some(3 * PATIENCE)))?;
+    told("send", socket.send(&question(name, kind)?))?;
+    let mut answer = [0; 4096];
+    let length = told("read", socket.recv(&mut answer))?;
+    read_answer(&answer[..length]).ok_or_else(|| "the answer makes no sense".to_owned())
+}
+
+/// Numbers of DNS types; RFC 1035, section 3.2.2, and RFC 3596.
+const TYPES: [(&str, u16); 4] = [("A", 1), ("PTR", 12), ("TXT", 16), ("AAAA", 28)];
+
+/// RFC 1035, section 4: a header of 12 bytes, then the name, its type and the class IN.
+fn question(name: &str, kind: &str) -> Result<Vec<u8>, String> {
+    let (_, kind) = TYPES.iter().find(|(known, _)| *known == kind).ok_or("A, AAAA, PTR or TXT")?;
+    let mut out = vec![0x4a, 0x17, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.trim_end_matches('.').split('.') {
+        out.push(told("a label", u8::try_from(label.len()))?);
+        out.extend(label.bytes());
+    }
+    out.push(0);
+    out.extend(kind.to_be_bytes());
+    out.extend(1_u16.to_be_bytes());
+    Ok(out)
+}
+
+fn read_answer(bytes: &[u8]) -> Option<String> {
+    let two = |at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let code = match two(2)? & 0xf {
+        0 => "",
+        2 => "SERVFAIL",
+        3 => "NXDOMAIN",
+        _ => "an error",
+    };
+    let mut at = 12;
+    for _ in 0..two(4)? {
+        at = name_at(bytes, at)?.1 + 4;
+    }
+    let mut lines = Vec::new();
+    for _ in 0..two(6)? {
+        at = name_at(bytes, at)?.1;
+        let (kind, length, data) = (two(at)?, usize::from(two(at + 8)?), at + 10);
+        match (kind, bytes.get(data..data + length)?) {
+            (1, octets) => lines.push(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).to_string()),
+            (28, octets) => lines.push(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).to_string()),
+            (12, _) => lines.push(name_at(bytes, data)?.0),
+            (other, _) => lines.push(format!("type {other}")),
+        }
+        at = data + length;
+    }
+    lines.sort_unstable();
+    let mut text = lines.join("\n");
+    if lines.is_empty() {
+        let _ = write!(text, "{}", if code.is_empty() { "no such record" } else { code });
+    }
+    Some(text)
+}
+
+/// The name at a place, and the place behind it; a pointer leads elsewhere and ends it.
+fn name_at(bytes: &[u8], mut at: usize) -> Option<(String, usize)> {
+    let (mut labels, mut behind) = (Vec::new(), None);
+    for _ in 0..128 {
+        let length = usize::from(*bytes.get(at)?);
+        if length & 0xc0 == 0xc0 {
+            behind = behind.or(Some(at + 2));
+            at = (length & 0x3f) << 8 | usize::from(*bytes.get(at + 1)?);
+        } else if length == 0 {
+            return Some((labels.join("."), behind.unwrap_or(at + 1)));
+        } else {
+            labels.push(String::from_utf8_lossy(bytes.get(at + 1..at + 1 + length)?).into_owned());
+            at += 1 + length;
+        }
+    }
+    None
+}
