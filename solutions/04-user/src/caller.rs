@@ -11,6 +11,8 @@ pub enum Capability {
     SetGid = 6,
     /// May write any uid map of a child's user namespace.
     SetUid = 7,
+    /// May administer links and firewalls (chapter 5).
+    NetAdmin = 12,
     /// May make namespaces and mounts.
     SysAdmin = 21,
 }

@@ -105,6 +105,8 @@ fn set_environment() {
         // A panic of a learner's code is told by its line; a trace costs a tenth of a second each.
         std::env::set_var("RUST_BACKTRACE", "0");
         std::env::set_var("HOME", WORK);
+        // Where an engine keeps what it must remember: the lab's own, and gone with it.
+        std::env::set_var("GANTRY_STATE", "/tmp/gantry");
         std::env::set_var("PS1", "# ");
     }
 }

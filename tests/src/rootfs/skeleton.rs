@@ -40,7 +40,7 @@ const LINKS: [(&str, &str); 6] = [
     ("/var/run", "../run"),
 ];
 
-const TEXTS: [(&str, &str); 8] = [
+const TEXTS: [(&str, &str); 9] = [
     (
         "/etc/passwd",
         "root:x:0:0:root:/root:/bin/sh\n\
@@ -53,6 +53,8 @@ const TEXTS: [(&str, &str); 8] = [
     ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
     ("/etc/os-release", "NAME=\"Gantry demo\"\nID=gantry-demo\nPRETTY_NAME=\"Gantry demo\"\n"),
     ("/etc/profile", PROFILE),
+    // For whoever lays a file of his own over it.
+    ("/etc/resolv.conf", ""),
     ("/etc/shells", "/bin/sh\n"),
 ];
 

@@ -16,6 +16,16 @@ pub mod wire;
 mod mount;
 #[path = "../../stages/mount_attacks.rs"]
 mod mount_attacks;
+#[path = "../../stages/network.rs"]
+mod network;
+#[path = "../../stages/network_crash.rs"]
+mod network_crash;
+#[path = "../../stages/network_names.rs"]
+mod network_names;
+#[path = "../../stages/network_ports.rs"]
+mod network_ports;
+#[path = "../../stages/network_world.rs"]
+mod network_world;
 #[path = "../../stages/process.rs"]
 mod process;
 #[path = "../../stages/process_signals.rs"]
@@ -65,6 +75,7 @@ pub fn of_chapter(number: u8) -> &'static [Test] {
         2 => mount::TESTS,
         3 => uts_ipc::TESTS,
         4 => user::TESTS,
+        5 => network::TESTS,
         _ => &[],
     }
 }

@@ -1,0 +1,183 @@
+//! Links: bridges, and virtual Ethernet pairs, whose ends are two network cards with a cable between them.
+//!
+//! Links have a number and a name; most messages may use the name. A bridge is a switch: a link that is its
+//! port gives it all it receives. Pure messages, except for [`index`]. See rtnetlink(7), veth(4), ip-link(8).
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use process::{Error, Result};
+
+use crate::message::{Attributes, Message};
+use crate::netlink::{Socket, attribute};
+
+/// The attribute of a pair that describes its other end (`<linux/veth.h>`).
+const VETH_INFO_PEER: u16 = 1;
+
+/// The attribute of a bridge port that lets a frame leave where it came in (`<linux/if_link.h>`).
+const IFLA_BRPORT_MODE: u16 = 4;
+
+/// A link-layer address, six bytes.
+pub type Mac = [u8; 6];
+
+/// The address for the link that has this IPv4 address: locally administered, and never two alike on one bridge.
+/// Whoever remembers the pair of both (ARP) from an earlier owner still remembers the truth.
+pub fn mac(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x42, a, b, c, d]
+}
+
+/// A pair: one end is a port of a bridge here, the other is born in another namespace.
+#[derive(Debug)]
+pub struct Veth<'a> {
+    /// Our end's name, at most 15 bytes.
+    pub name: &'a str,
+    /// The number of the bridge.
+    pub bridge: u32,
+    /// The other end's name.
+    pub peer: &'a str,
+    /// The other end's link-layer address.
+    pub peer_mac: Mac,
+    /// The namespace of the other end.
+    pub netns: BorrowedFd<'a>,
+    /// The largest packet, in bytes; both ends must agree.
+    pub mtu: u32,
+}
+
+impl Veth<'_> {
+    // ANCHOR: veth
+    /// Makes it, and switches our end on. Fails with EEXIST if either name is taken.
+    pub fn create(&self) -> Message {
+        let peer = Attributes::after(&header(false))
+            .text(libc::IFLA_IFNAME, self.peer)
+            .number(libc::IFLA_NET_NS_FD, self.netns.as_raw_fd() as u32)
+            .bytes(libc::IFLA_ADDRESS, &self.peer_mac)
+            .number(libc::IFLA_MTU, self.mtu);
+        let body = Attributes::after(&header(true))
+            .text(libc::IFLA_IFNAME, self.name)
+            .number(libc::IFLA_MASTER, self.bridge)
+            .number(libc::IFLA_MTU, self.mtu)
+            .nest(
+                libc::IFLA_LINKINFO,
+                &kind("veth").nest(libc::IFLA_INFO_DATA, &Attributes::new().nest(VETH_INFO_PEER, &peer)),
+            );
+        let new = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+        Message::new("create veth", self.name, libc::RTM_NEWLINK, new, body)
+    }
+    // ANCHOR_END: veth
+}
+
+// ANCHOR: link
+/// Makes a bridge; does nothing to one that is there, and fails with EOPNOTSUPP where the
+/// name is that of another kind of link. Left alone, a bridge takes the smallest link-layer address of its
+/// ports, and everybody's neighbour tables are wrong when a container comes or goes.
+pub fn bridge(name: &str, mac: Mac) -> Message {
+    let body = Attributes::after(&header(false))
+        .text(libc::IFLA_IFNAME, name)
+        .bytes(libc::IFLA_ADDRESS, &mac)
+        // Data, even if there is none: else the kernel would not look whether the link that is there is a
+        // bridge.
+        .nest(libc::IFLA_LINKINFO, &kind("bridge").nest(libc::IFLA_INFO_DATA, &Attributes::new()));
+    Message::new("create bridge", name, libc::RTM_NEWLINK, libc::NLM_F_CREATE, body)
+}
+
+/// Lets a port send a frame back where it came from: a container that asks for its own published port. It is
+/// needed where `bridge-nf-call-iptables` is on: then a bridge translates addresses itself and does not ask
+/// the host.
+pub fn hairpin(name: &str) -> Message {
+    let port = Attributes::new()
+        .text(libc::IFLA_INFO_SLAVE_KIND, "bridge")
+        .nest(libc::IFLA_INFO_SLAVE_DATA, &Attributes::new().bytes(IFLA_BRPORT_MODE, &[1]));
+    let body =
+        Attributes::after(&header(false)).text(libc::IFLA_IFNAME, name).nest(libc::IFLA_LINKINFO, &port);
+    Message::new("set hairpin mode", name, libc::RTM_NEWLINK, 0, body)
+}
+
+/// Switches a link on.
+pub fn up(name: &str) -> Message {
+    let body = Attributes::after(&header(true)).text(libc::IFLA_IFNAME, name);
+    Message::new("set up", name, libc::RTM_NEWLINK, 0, body)
+}
+
+/// Deletes a link; the other end of a pair goes with it.
+pub fn delete(name: &str) -> Message {
+    let body = Attributes::after(&header(false)).text(libc::IFLA_IFNAME, name);
+    Message::new("delete link", name, libc::RTM_DELLINK, 0, body)
+}
+
+/// The number of a link.
+///
+/// # Errors
+/// ENODEV: there is none of this name.
+pub fn index(socket: &mut Socket, name: &str) -> Result<u32> {
+    let replies = ask_about(socket, name)?;
+    let number = replies.first().and_then(|reply| reply.get(4..)?.first_chunk());
+    let none = || Error::new("find link", name, Errno::ENODEV);
+    number.map(|bytes| u32::from_ne_bytes(*bytes)).ok_or_else(none)
+}
+
+/// The largest packet of a link, in bytes.
+///
+/// # Errors
+/// ENODEV: there is none of this name.
+pub fn mtu(socket: &mut Socket, name: &str) -> Result<Option<u32>> {
+    let replies = ask_about(socket, name)?;
+    // Attributes come behind `struct ifinfomsg`.
+    let value = replies.first().and_then(|reply| attribute(reply.get(16..)?, libc::IFLA_MTU)?.first_chunk());
+    Ok(value.map(|bytes| u32::from_ne_bytes(*bytes)))
+}
+// ANCHOR_END: link
+
+/// What the kernel says of a link.
+fn ask_about(socket: &mut Socket, name: &str) -> Result<Vec<Vec<u8>>> {
+    let body = Attributes::after(&header(false)).text(libc::IFLA_IFNAME, name);
+    socket.ask(&[Message::new("find link", name, libc::RTM_GETLINK, 0, body)])
+}
+
+/// `struct ifinfomsg`: family, kind of hardware, number, flags, and which flags to change. We name links by
+/// name and change one flag at most.
+fn header(up: bool) -> Vec<u8> {
+    let flags = if up { libc::IFF_UP } else { 0 };
+    [[0; 4], [0; 4], flags.to_ne_bytes(), flags.to_ne_bytes()].concat()
+}
+
+fn kind(name: &str) -> Attributes {
+    Attributes::new().text(libc::IFLA_INFO_KIND, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where `part` begins in `whole`.
+    fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
+        whole.windows(part.len()).position(|window| window == part)
+    }
+
+    #[test]
+    fn a_link_layer_address_tells_the_ip_address() {
+        assert_eq!(mac(Ipv4Addr::new(172, 30, 0, 2)), [0x02, 0x42, 172, 30, 0, 2]);
+    }
+
+    #[test]
+    fn to_set_up_changes_one_flag_of_a_link_that_is_named() {
+        let bytes = up("eth0").encode(0);
+        assert_eq!(bytes[16 + 8..16 + 16], [1_u32.to_ne_bytes(), 1_u32.to_ne_bytes()].concat());
+        assert_eq!(bytes[32 + 4..32 + 9], *b"eth0\0");
+        assert_eq!(delete("eth0").encode(0)[16..32], [0; 16]);
+    }
+
+    #[test]
+    fn the_far_end_is_described_within_the_near_one() {
+        let file = std::fs::File::open("/proc/self/ns/net").unwrap();
+        let netns = std::os::fd::AsFd::as_fd(&file);
+        let pair = Veth { name: "gan0p2", bridge: 7, peer: "eth0", peer_mac: [2; 6], netns, mtu: 1500 };
+        let bytes = pair.create().encode(0);
+        let (near, kind) = (find(&bytes, b"gan0p2\0").unwrap(), find(&bytes, b"veth\0").unwrap());
+        let far = find(&bytes, b"eth0\0").unwrap();
+        assert!(near < kind && kind < far, "{near} {kind} {far}");
+        // Its own struct ifinfomsg stands before its attributes.
+        assert_eq!(bytes[far - 4 - 16..far - 4], [0; 16]);
+    }
+}

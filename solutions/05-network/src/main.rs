@@ -1,0 +1,30 @@
+//! `network`: runs a command in a container with a network of its own, and manages these networks.
+
+use std::process::ExitCode;
+
+use clap::Command;
+use process::cli::{self, Floor};
+
+/// The order in which they act: become root, exchange the root, furnish it, connect it, become the program's user.
+const FLOORS: [Floor; 6] = [
+    cli::FLOOR,
+    user::cli::NAMESPACE,
+    mount::cli::FLOOR,
+    uts_ipc::cli::FLOOR,
+    network::cli::FLOOR,
+    user::cli::IDENTITY,
+];
+
+fn main() -> ExitCode {
+    let command = Command::new("network")
+        .about("Chapter 5: a network of its own")
+        .subcommand_required(true)
+        .subcommand(cli::run_command(&FLOORS))
+        .subcommand(network::verbs::command());
+    let given = cli::parse(command);
+    cli::finish(match given.subcommand() {
+        Some(("network", given)) => network::verbs::run(given),
+        Some((_, given)) => cli::run(&FLOORS, given),
+        None => unreachable!("clap asks for a subcommand"),
+    })
+}

@@ -1,0 +1,368 @@
+//! Stage 5: what is claimed of `network`, the runner of chapter 5: namespaces, files, cables and addresses. Ports and
+//! names stand in `network_ports.rs` and `network_names.rs`, crashes in `network_crash.rs`.
+//!
+//! The lab's network namespace plays the host; where a test needs an outside, it is one more namespace at the end of
+//! a cable ([`crate::stage::internet`]). The machine's own network is never touched.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+
+use super::network_crash::{what_a_killed_runner_leaves_is_removed, what_runners_left_makes_room};
+use super::network_names::{
+    names_are_forwarded_to_the_hosts_servers, neighbours_are_known_by_name,
+    the_default_network_knows_no_names, the_resolver_answers_whatever_comes,
+};
+use super::network_ports::{
+    a_port_can_be_any_of_a_range, a_port_that_is_taken_is_told, a_published_port_is_reached_from_everywhere,
+    the_hosts_loopback_is_closed_to_containers, what_is_not_published_is_not_reached,
+};
+use super::network_world::{
+    an_internal_network_has_no_way_out, networks_are_apart, the_world_sees_the_hosts_address,
+    who_has_no_right_is_connected_by_a_helper,
+};
+use super::user::{become_ordinary, ordinary_id, own_demo};
+use crate::lab::{HOME, PROBE};
+use crate::stage::case::{Case, Run, Running, eventually, write};
+use crate::stage::internet::{Server, by_host, command, has_ipv6};
+use crate::stage::tests;
+use crate::stage::verdict::{Trouble, Verdict, holds, same};
+
+tests![
+    a_network_of_its_own_has_only_loopback,
+    files_say_who_the_container_is,
+    files_of_the_image_are_left_alone,
+    who_has_no_right_gets_a_clear_word,
+    a_cable_leads_to_the_network,
+    a_container_shares_the_network_of_another,
+    nothing_is_left_when_it_ends,
+    wrong_use_is_told,
+    addresses_are_used_again_last,
+    a_full_network_says_so,
+    many_at_once_share_nothing,
+    the_world_sees_the_hosts_address,
+    networks_are_apart,
+    an_internal_network_has_no_way_out,
+    what_runners_left_makes_room,
+    a_published_port_is_reached_from_everywhere,
+    what_is_not_published_is_not_reached,
+    the_hosts_loopback_is_closed_to_containers,
+    a_port_that_is_taken_is_told,
+    a_port_can_be_any_of_a_range,
+    what_a_killed_runner_leaves_is_removed,
+    neighbours_are_known_by_name,
+    names_are_forwarded_to_the_hosts_servers,
+    the_default_network_knows_no_names,
+    the_resolver_answers_whatever_comes,
+];
+
+/// Where the engine keeps its networks in a lab.
+pub(super) const STATE: &str = "/tmp/gantry/networks";
+
+/// Makes a network with these subnets, so that every test knows the addresses.
+pub(super) fn network(case: &Case, name: &str, third: u8, flags: &[&str]) -> Verdict {
+    let (four, six) = (format!("10.77.{third}.0/24"), format!("fd77:{third}::/64"));
+    let words = [&["network", "create", name, "--subnet", &four, "--subnet6", &six], flags].concat();
+    case.run(&words)?.code_is(0)?.out_is(name)?;
+    Ok(())
+}
+
+/// Runs a script in a container with its own root, on a network.
+pub(super) fn on(case: &Case, network: &str, flags: &[&str], script: &str) -> Result<Run, Trouble> {
+    case.sh(&[&["--rootfs", "demo", "--network", network], flags].concat(), script)
+}
+
+/// Starts `probe serve tcp|udp PORT TEXT` in such a container, and returns when it is heard. `--init` passes the
+/// signal on that ends it.
+pub(super) fn serving(
+    case: &Case,
+    network: &str,
+    flags: &[&str],
+    [kind, port, text]: [&str; 3],
+) -> Result<Running, Trouble> {
+    let words = [&["run", "--init", "--rootfs", "demo", "--network", network], flags].concat();
+    case.start(&[&words[..], &["--", "probe", "serve", kind, port, text]].concat())?.until_ready()
+}
+
+/// Ends a container and waits until its runner has cleaned up.
+pub(super) fn stop(running: Running) -> Verdict {
+    running.signal(Signal::SIGTERM)?;
+    running.ends("a signal ends the container")?;
+    Ok(())
+}
+
+/// Links of the lab's network namespace.
+pub(super) fn links() -> Result<BTreeSet<String>, Trouble> {
+    let listed = by_host(&["links"])?.unwrap_or_default();
+    Ok(listed.lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect())
+}
+
+/// The names of the lease files of a network.
+pub(super) fn leases(network: &str) -> Vec<String> {
+    let entries = fs::read_dir(Path::new(STATE).join(network)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut leases: Vec<String> = names.filter(|name| name.parse::<std::net::Ipv4Addr>().is_ok()).collect();
+    leases.sort_unstable();
+    leases
+}
+
+pub fn a_network_of_its_own_has_only_loopback(case: &Case) -> Verdict {
+    let probe = format!("{HOME}/bin/{PROBE}");
+    let _server = Server::start(command(None, &["serve", "tcp", "4711", "host"]))?;
+    let own = fs::read_link("/proc/self/ns/net")?.display().to_string();
+    let script = format!("readlink /proc/self/ns/net; {probe} links; {probe} ask tcp 127.0.0.1 4711");
+    let run = case.sh(&["--network", "none"], &script)?;
+    run.claim(!run.out.contains("host sees"), "the host's 127.0.0.1 is not the container's")?;
+    let six = if has_ipv6() { " ::1/128" } else { "" };
+    // Some kernels put tunnels that are down into every new namespace.
+    let up: Vec<&str> = run.out.lines().skip(1).filter(|line| !line.ends_with(" down")).collect();
+    run.out_has("net:[")?.out_lacks(&own)?.claim(
+        up == [format!("lo up 127.0.0.1/8{six}")],
+        "one link is up, the loopback, and has its addresses",
+    )?;
+    // It works: somebody can be reached at it.
+    let script = format!("{probe} serve tcp 80 itself & sleep 0.2; {probe} ask tcp 127.0.0.1 80; kill $!");
+    case.sh(&["--network", "none", "--init"], &script)?.out_has("itself sees 127.0.0.1")?;
+    let shared = case.sh(&["--network", "host"], &format!("{probe} ask tcp 127.0.0.1 4711"))?;
+    shared.code_is(0)?.out_is("host sees 127.0.0.1")?;
+    Ok(())
+}
+
+pub fn files_say_who_the_container_is(case: &Case) -> Verdict {
+    let show = "cat /etc/hostname; cat /etc/hosts; cat /etc/resolv.conf";
+    let flags = ["--hostname", "harbour", "--add-host", "quay:192.0.2.7", "--add-host", "pier:[2001:db8::7]"];
+    let run = on(case, "none", &flags, show)?;
+    run.code_is(0)?
+        .claim(run.out.starts_with("harbour\n127.0.0.1\tlocalhost\n"), "its name, then loopback's")?;
+    run.out_has("::1\tlocalhost")?.out_has("192.0.2.7\tquay")?.out_has("2001:db8::7\tpier")?;
+    let run = on(case, "none", &["--add-host", "quay"], "true")?;
+    run.code_is(125)?.err_has("NAME:IP")?.err_is_one_line()?;
+    // Who shares the host's network is called what the host is, and asks whom the host asks.
+    let resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    on(case, "host", &[], "cat /etc/resolv.conf")?.code_is(0)?.out_is(&resolv)?;
+    // Every user of the container reads them.
+    on(case, "none", &[], "stat -c %a /etc/hosts /etc/hostname /etc/resolv.conf")?.out_is("644\n644\n644")?;
+    Ok(())
+}
+
+pub fn files_of_the_image_are_left_alone(case: &Case) -> Verdict {
+    let etc = case.demo().join("etc");
+    write(&etc.join("hosts"), "of the image\n")?;
+    write(&case.demo().join("srv/resolv"), "of the image, elsewhere\n")?;
+    let resolv = etc.join("resolv.conf");
+    let _ = fs::remove_file(&resolv);
+    symlink("../srv/resolv", &resolv)?;
+    let run = on(
+        case,
+        "none",
+        &["--add-host", "quay:192.0.2.7"],
+        "cat /etc/hosts; echo more >> /etc/hosts; cat /etc/resolv.conf; ls /etc",
+    )?;
+    run.code_is(0)?.out_has("192.0.2.7\tquay")?.out_lacks("of the image")?.out_has("passwd")?;
+    same("the image's own /etc/hosts", "of the image\n".to_owned(), fs::read_to_string(etc.join("hosts"))?)?;
+    same(
+        "the file behind its link",
+        "of the image, elsewhere\n".to_owned(),
+        fs::read_to_string(case.demo().join("srv/resolv"))?,
+    )?;
+    // Images of machines with systemd: the link leads nowhere.
+    fs::remove_file(&resolv)?;
+    symlink("../run/systemd/resolve/stub-resolv.conf", &resolv)?;
+    on(case, "host", &[], "cat /etc/resolv.conf && echo there")?.code_is(0)?.out_has("there")?;
+    // A hostile image: a link out of the root, to a file that exists there.
+    write(Path::new("/tmp/outside"), "of the host\n")?;
+    fs::remove_file(&resolv)?;
+    symlink("/../../../../../../tmp/outside", &resolv)?;
+    on(case, "none", &[], "cat /etc/resolv.conf")?.out_lacks("of the host")?;
+    same("a file outside the root", "of the host\n".to_owned(), fs::read_to_string("/tmp/outside")?)?;
+    // What covers /etc for a moment is gone.
+    let run = on(case, "none", &["--read-only"], "mount | grep ' on /etc '; touch /etc/new; cat /etc/hosts")?;
+    run.code_is(0)?.out_lacks(" on /etc ")?.err_has("Read-only")?.out_has("localhost")?;
+    Ok(())
+}
+
+pub fn who_has_no_right_gets_a_clear_word(case: &Case) -> Verdict {
+    let ordinary = |flags: &[&str]| -> Result<Run, Trouble> {
+        let words = [&["run", "--rootfs", "demo"], flags, &["--", "probe", "links"]].concat();
+        own_demo(case, ordinary_id(case))?;
+        let change = |command: &mut std::process::Command| {
+            command.env("PATH", "/nowhere");
+            become_ordinary(case, command, &[]);
+        };
+        case.start_with(&words, change)?.wait()
+    };
+    let run = ordinary(&[])?;
+    run.code_is(0)?.claim(run.out.starts_with("lo up"), "without a helper, loopback only")?;
+    run.err_has("package `passt`")?.err_has("--network none")?.err_is_one_line()?;
+    let silent = ordinary(&["--network", "none"])?;
+    silent.code_is(0)?.claim(silent.err.is_empty(), "who asks for no network hears nothing about it")?;
+    ordinary(&["-p", "8080:80"])?.code_is(125)?.err_has("package `passt`")?.err_is_one_line()?;
+    ordinary(&["--network", "bridge"])?.code_is(125)?.err_has("CAP_NET_ADMIN")?.err_is_one_line()?;
+    who_has_no_right_is_connected_by_a_helper(case)
+}
+
+pub fn a_cable_leads_to_the_network(case: &Case) -> Verdict {
+    network(case, "harbour", 1, &[])?;
+    let flags = ["--ip", "10.77.1.9"];
+    let run = on(
+        case,
+        "harbour",
+        &flags,
+        "probe links; cat /sys/class/net/eth0/mtu; cat /sys/class/net/eth0/address; cat /proc/sys/net/ipv6/conf/eth0/accept_ra",
+    )?;
+    let six = if has_ipv6() { " fd77:1::9/64" } else { "" };
+    run.code_is(0)?.claim(
+        run.out.lines().next() == Some(&format!("eth0 up 10.77.1.9/24{six}")),
+        format!("a link eth0 that is up, with the address that was asked for: 10.77.1.9/24{six}"),
+    )?;
+    run.out_has("\n1500\n")?.out_has("02:42:0a:4d:01:09")?;
+    if has_ipv6() {
+        run.claim(run.out.trim_end().ends_with("\n0"), "it believes no router that announces itself")?;
+    }
+    // The host is the gateway, and answers there.
+    let _server = Server::start(command(None, &["serve", "tcp", "4711", "host"]))?;
+    on(case, "harbour", &flags, "probe ask tcp 10.77.1.1 4711")?.out_is("host sees 10.77.1.9")?;
+    if has_ipv6() {
+        on(case, "harbour", &flags, "probe ask tcp fd77:1::1 4711")?.out_is("host sees fd77:1::9")?;
+    }
+    // A neighbour as well, both ways.
+    let server = serving(case, "harbour", &["--ip", "10.77.1.20"], ["tcp", "80", "quay"])?;
+    let run = on(case, "harbour", &flags, "probe ask tcp 10.77.1.20 80")?;
+    let host = by_host(&["ask", "tcp", "10.77.1.20", "80"])?;
+    stop(server)?;
+    run.code_is(0)?.out_is("quay sees 10.77.1.9")?;
+    same("what the host hears from the container", Ok("quay sees 10.77.1.1".to_owned()), host)?;
+    // An address is given once, and to containers only.
+    on(case, "harbour", &["--ip", "10.77.1.1"], "true")?.code_is(125)?.err_has("10.77.1.0/24")?;
+    on(case, "harbour", &["--ip", "10.77.2.2"], "true")?.code_is(125)?.err_has("10.77.1.0/24")?;
+    Ok(())
+}
+
+pub fn a_container_shares_the_network_of_another(case: &Case) -> Verdict {
+    network(case, "harbour", 1, &[])?;
+    let first =
+        serving(case, "harbour", &["--ip", "10.77.1.9", "--hostname", "quay"], ["tcp", "80", "quay"])?;
+    let pid = crate::stage::case::children_of(first.pid()).first().copied().unwrap_or_default();
+    let mode = format!("container:{pid}");
+    let run = on(case, &mode, &[], "probe links; probe ask tcp 127.0.0.1 80; grep quay /etc/hosts");
+    let taken = on(case, "harbour", &["--ip", "10.77.1.9"], "true");
+    stop(first)?;
+    let run = run?;
+    run.code_is(0)?.out_has("10.77.1.9/24")?.out_has("quay sees 127.0.0.1")?.out_has("10.77.1.9\tquay")?;
+    taken?.code_is(125)?.err_has("another container has it")?.err_is_one_line()?;
+    on(case, "container:4194304", &[], "true")?.code_is(125)?.err_is_one_line()?;
+    on(case, &mode, &["--name", "pier"], "true")?.code_is(125)?.err_has("--name")?.err_is_one_line()?;
+    Ok(())
+}
+
+pub fn nothing_is_left_when_it_ends(case: &Case) -> Verdict {
+    network(case, "harbour", 1, &[])?;
+    on(case, "harbour", &["--ip", "10.77.1.9"], "true")?.code_is(0)?;
+    let before = links()?;
+    for script in ["exit 3", "kill -9 $$", "nothing-like-that"] {
+        on(case, "harbour", &["--ip", "10.77.1.9"], script)?;
+        same("links of the host after the container", before.clone(), links()?)?;
+        same("leases after the container", Vec::<String>::new(), leases("harbour"))?;
+    }
+    // A birth that fails after the cable was made.
+    case.run(&[
+        "run",
+        "--rootfs",
+        "demo",
+        "--network",
+        "harbour",
+        "--ip",
+        "10.77.1.9",
+        "--",
+        "/no/such/program",
+    ])?
+    .code_is(127)?;
+    same("links of the host after a failed birth", before, links()?)?;
+    case.run(&["network", "rm", "harbour"])?.code_is(0)?;
+    let left = links()?;
+    holds(!left.contains("gt-harbour"), "the bridge goes with its network", format!("{left:?}"))?;
+    eventually("the network's folder goes with it", || Ok(!Path::new(STATE).join("harbour").exists()))
+}
+
+pub fn wrong_use_is_told(case: &Case) -> Verdict {
+    network(case, "harbour", 1, &[])?;
+    on(case, "harbour", &["--ip", "10.77.1.9"], "true")?.code_is(0)?;
+    let table: [(&[&str], &str); 9] = [
+        (&["network", "create", "harbour"], "there is one of that name"),
+        (&["network", "create", "../x"], "letters, digits"),
+        (&["network", "create", "pier", "--subnet", "10.77.1.128/25"], "10.77.1.0/24"),
+        (&["network", "create", "pier", "--subnet", "10.9.0.1/24"], "did you mean 10.9.0.0/24"),
+        (&["network", "create", "pier", "--subnet", "10.9.0.0/31"], "/30"),
+        (&["network", "rm", "pier"], "network ls"),
+        (&["network", "inspect", "pier"], "network ls"),
+        (&["run", "--network", "pier", "--", "true"], "network ls"),
+        (&["run", "--network", "ns:pier", "--", "true"], "container:PID"),
+    ];
+    for (words, expected) in table {
+        let run = case.run(words)?;
+        run.code_is(125)?.err_has(expected)?.err_is_one_line()?;
+    }
+    let running = serving(case, "harbour", &["--ip", "10.77.1.9"], ["tcp", "80", "quay"])?;
+    let used = case.run(&["network", "rm", "harbour"]);
+    stop(running)?;
+    used?.code_is(125)?.err_has("10.77.1.9")?.err_is_one_line()?;
+    case.run(&["network", "ls"])?.out_has("harbour")?.out_has("10.77.1.0/24")?;
+    Ok(())
+}
+
+pub fn addresses_are_used_again_last(case: &Case) -> Verdict {
+    network(case, "harbour", 1, &[])?;
+    let address = || -> Result<String, Trouble> {
+        let run = on(case, "harbour", &[], "probe links")?;
+        run.code_is(0)?;
+        Ok(run.out.split_whitespace().nth(2).unwrap_or_default().to_owned())
+    };
+    for expected in ["10.77.1.2/24", "10.77.1.3/24"] {
+        same("the next address, though the one before is free again", expected.to_owned(), address()?)?;
+    }
+    // Around, past those that are in use.
+    let last = serving(case, "harbour", &["--ip", "10.77.1.254"], ["tcp", "80", "quay"])?;
+    let second = serving(case, "harbour", &["--ip", "10.77.1.2"], ["tcp", "80", "quay"])?;
+    fs::write(Path::new(STATE).join("harbour/last"), "10.77.1.253")?;
+    let around = address();
+    stop(last)?;
+    stop(second)?;
+    same("behind the end, past two that are in use", "10.77.1.3/24".to_owned(), around?)
+}
+
+pub fn a_full_network_says_so(case: &Case) -> Verdict {
+    case.run(&["network", "create", "quay", "--subnet", "10.77.9.0/29"])?.code_is(0)?;
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.push(serving(case, "quay", &[], ["tcp", "80", "quay"])?);
+    }
+    same("as many leases as there are addresses", 5, leases("quay").len())?;
+    let run = on(case, "quay", &[], "true");
+    let freed = all.pop();
+    freed.map_or(Ok(()), stop)?;
+    let again = on(case, "quay", &[], "true");
+    all.into_iter().try_for_each(stop)?;
+    run?.code_is(125)?.err_has("all 5 are taken")?.err_is_one_line()?;
+    again?.code_is(0)?;
+    Ok(())
+}
+
+pub fn many_at_once_share_nothing(case: &Case) -> Verdict {
+    const MANY: usize = 100;
+    on(case, "bridge", &[], "true")?.code_is(0)?;
+    let before = links()?;
+    let words = ["run", "--network", "bridge", "--", &format!("{HOME}/bin/{PROBE}"), "links"];
+    let all = (0..MANY).map(|_| case.start(&words)).collect::<Result<Vec<_>, _>>()?;
+    let mut addresses = BTreeSet::new();
+    for running in all {
+        let run = running.wait()?;
+        run.code_is(0)?;
+        addresses.insert(run.out.split_whitespace().nth(2).unwrap_or_default().to_owned());
+    }
+    same("different addresses", MANY, addresses.len())?;
+    same("links afterwards", before, links()?)?;
+    same("leases afterwards", Vec::<String>::new(), leases("bridge"))
+}

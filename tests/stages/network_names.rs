@@ -1,0 +1,177 @@
+//! Stage 5: names. What the embedded resolver knows, and what it asks others.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::network::{network, on, serving, stop};
+use crate::stage::case::Case;
+use crate::stage::internet::has_ipv6;
+use crate::stage::verdict::{Trouble, Verdict, holds};
+
+/// Runs `probe lookup WORDS` on the network, each of its own accord, and says the answers, one a line.
+fn looked_up(case: &Case, flags: &[&str], questions: &[&str]) -> Result<Vec<String>, Trouble> {
+    let script: Vec<String> =
+        questions.iter().map(|words| format!("probe lookup {words} 2>&1 | tr '\\n' ' '; echo")).collect();
+    let run = on(case, "harbour", flags, &script.join("; "))?;
+    run.code_is(0)?;
+    Ok(run.out.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+pub fn neighbours_are_known_by_name(case: &Case) -> Verdict {
+    network(case, "harbour", 1, &["--internal"])?;
+    let alias = ["--network-alias", "berth"];
+    let quay = serving(
+        case,
+        "harbour",
+        &[&["--ip", "10.77.1.9", "--name", "quay"], &alias[..]].concat(),
+        ["tcp", "80", "quay"],
+    )?;
+    let pier = serving(
+        case,
+        "harbour",
+        &[&["--ip", "10.77.1.10", "--name", "pier"], &alias[..]].concat(),
+        ["tcp", "80", "pier"],
+    )?;
+    let questions = [
+        "quay",
+        "QUAY.",
+        "quay.harbour",
+        "berth",
+        "quay TXT",
+        "9.1.77.10.in-addr.arpa PTR",
+        "nobody",
+        "quay AAAA",
+    ];
+    let answers = looked_up(case, &["--name", "crane"], &questions);
+    // As programs ask: through the C library, whose resolv.conf says where.
+    let program = on(
+        case,
+        "harbour",
+        &["--hostname", "crane"],
+        "probe ask tcp quay 80; probe ask tcp pier 80; getent hosts crane || grep crane /etc/hosts",
+    );
+    let taken = on(case, "harbour", &["--name", "quay"], "true");
+    stop(quay)?;
+    let after = looked_up(case, &[], &["quay", "berth"]);
+    stop(pier)?;
+    let six = if has_ipv6() { "fd77:1::9" } else { "no such record" };
+    let expected = [
+        "10.77.1.9",
+        "10.77.1.9",
+        "10.77.1.9",
+        "10.77.1.10 10.77.1.9",
+        "no such record",
+        "quay.harbour",
+        "NXDOMAIN",
+        six,
+    ];
+    for ((question, expected), answer) in questions.iter().zip(expected).zip(answers?) {
+        holds(answer == expected, format!("`lookup {question}` says {expected}"), answer)?;
+    }
+    program?.code_is(0)?.out_has("quay sees")?.out_has("pier sees")?.out_has("crane")?;
+    taken?.code_is(125)?.err_has("10.77.1.9")?.err_is_one_line()?;
+    holds(after? == ["NXDOMAIN", "10.77.1.10"], "a name ends with its container, an alias with its last", "")
+}
+
+/// A name server of the host, which knows `example.org` and nothing else; it answers `count` questions.
+fn name_server(address: &str, count: usize) -> Result<thread::JoinHandle<usize>, Trouble> {
+    let socket = UdpSocket::bind((address, 53))?;
+    socket.set_read_timeout(Some(Duration::from_secs(6)))?;
+    Ok(thread::spawn(move || {
+        let mut bytes = [0; 512];
+        for served in 0..count {
+            let Ok((length, asker)) = socket.recv_from(&mut bytes) else { return served };
+            let known = bytes[12..length].windows(12).any(|part| part == b"\x07example\x03org");
+            let mut answer = bytes[..length].to_vec();
+            // A response, recursion available; one answer, or the code NXDOMAIN.
+            answer[2] |= 0x80;
+            answer[3] = if known { 0x80 } else { 0x83 };
+            if known {
+                answer[7] = 1;
+                answer[10..12].copy_from_slice(&[0, 0]);
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 7]);
+            }
+            let _ = socket.send_to(&answer, asker);
+        }
+        count
+    }))
+}
+
+pub fn names_are_forwarded_to_the_hosts_servers(case: &Case) -> Verdict {
+    network(case, "harbour", 1, &[])?;
+    network(case, "shut", 2, &["--internal"])?;
+    let quay = serving(case, "harbour", &["--ip", "10.77.1.9", "--name", "quay"], ["tcp", "80", "quay"])?;
+    // On the host's loopback, where no container could reach it.
+    let server = name_server("127.0.0.53", 2)?;
+    let dns = ["--dns", "127.0.0.53"];
+    let answers = looked_up(case, &dns, &["example.org", "example.com", "quay"]);
+    let served = server.join().unwrap_or_default();
+    let start = Instant::now();
+    let nobody = looked_up(case, &["--dns", "127.0.0.54"], &["example.org", "quay"]);
+    let took = start.elapsed();
+    stop(quay)?;
+    let inside = on(case, "shut", &dns, "probe lookup example.org; probe lookup example");
+    holds(
+        answers? == ["192.0.2.7", "NXDOMAIN", "10.77.1.9"],
+        "what the host's server says, and the neighbours",
+        "",
+    )?;
+    holds(served == 2, "the server was asked twice", served)?;
+    holds(
+        nobody? == ["SERVFAIL", "10.77.1.9"],
+        "without a server, SERVFAIL; neighbours are known all the same",
+        "",
+    )?;
+    holds(
+        took < Duration::from_secs(6),
+        "a server that is not there is no reason to wait long",
+        format!("{took:?}"),
+    )?;
+    inside?.out_is("SERVFAIL\nNXDOMAIN")?;
+    Ok(())
+}
+
+pub fn the_default_network_knows_no_names(case: &Case) -> Verdict {
+    let server = serving(case, "bridge", &["--name", "quay"], ["tcp", "80", "quay"])?;
+    let run = on(
+        case,
+        "bridge",
+        &["--dns", "192.0.2.53"],
+        "cat /etc/resolv.conf; probe lookup quay A 127.0.0.11 || echo nobody there",
+    );
+    stop(server)?;
+    run?.out_has("nameserver 192.0.2.53")?.out_has("nobody there")?;
+    // On networks with names: asked for there, with what the host's file says besides.
+    network(case, "harbour", 1, &["--internal"])?;
+    let server = serving(case, "harbour", &["--ip", "10.77.1.9", "--name", "quay"], ["tcp", "80", "quay"])?;
+    let flags = ["--dns-search", "sea.example", "--dns-option", "timeout:2"];
+    let run = on(case, "harbour", &flags, "cat /etc/resolv.conf; probe lookup quay");
+    stop(server)?;
+    run?.out_has("nameserver 127.0.0.11\nsearch sea.example\noptions")?
+        .out_has("timeout:2")?
+        .out_has("10.77.1.9")?;
+    // Servers on the host's loopback are of no use inside; none is put in their place.
+    let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let run = on(case, "bridge", &[], "grep nameserver /etc/resolv.conf")?;
+    let foreign: Vec<&str> = run
+        .out
+        .lines()
+        .filter(|line| !host.contains(*line) && !Path::new("/run/systemd/resolve/resolv.conf").exists())
+        .collect();
+    holds(foreign.is_empty(), "no name server that the host does not have", format!("{foreign:?}"))
+}
+
+pub fn the_resolver_answers_whatever_comes(case: &Case) -> Verdict {
+    network(case, "harbour", 1, &["--internal"])?;
+    let quay = serving(case, "harbour", &["--ip", "10.77.1.9", "--name", "quay"], ["tcp", "80", "quay"])?;
+    // Junk of every length, as many unanswerable questions as it has threads, then a question.
+    let script = "i=0; while [ $i -lt 200 ]; do head -c $i /dev/urandom > /dev/udp/127.0.0.11/53 2>/dev/null; i=$((i+1)); done; \
+                  i=0; while [ $i -lt 80 ]; do probe lookup n$i.example > /dev/null & i=$((i+1)); done; wait; probe lookup quay";
+    let run = on(case, "harbour", &[], script);
+    stop(quay)?;
+    run?.code_is(0)?.out_is("10.77.1.9")?;
+    Ok(())
+}

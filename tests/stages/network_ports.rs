@@ -1,0 +1,169 @@
+//! Stage 5: published ports. Every way to one is tried, and what the server sees of who comes.
+
+use std::net::TcpListener;
+
+use super::network::{leases, links, network, on, serving, stop};
+use crate::stage::case::{Case, Running};
+use crate::stage::internet::{HOST, Internet, Server, by_host, command, has_ipv6};
+use crate::stage::verdict::{Trouble, Verdict, holds, same};
+
+/// An answer that is awaited.
+fn says(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+/// A server at 10.77.1.9, port 80 of both protocols, published as 8080.
+fn published(case: &Case, kind: &str, flags: &[&str]) -> Result<Running, Trouble> {
+    serving(case, "harbour", &[&["--ip", "10.77.1.9"], flags].concat(), [kind, "80", "quay"])
+}
+
+pub fn a_published_port_is_reached_from_everywhere(case: &Case) -> Verdict {
+    let internet = Internet::plug_in()?;
+    network(case, "harbour", 1, &[])?;
+    network(case, "pier", 2, &[])?;
+    for kind in ["tcp", "udp"] {
+        let server = published(case, kind, &["-p", &format!("8080:80/{kind}")])?;
+        let from_outside = internet.probe(&["ask", kind, HOST[0], "8080"])?;
+        let by_its_address = by_host(&["ask", kind, HOST[0], "8080"])?;
+        let by_loopback = by_host(&["ask", kind, "127.0.0.1", "8080"])?;
+        let neighbour =
+            on(case, "harbour", &["--ip", "10.77.1.20"], &format!("probe ask {kind} {} 8080", HOST[0]));
+        let elsewhere =
+            on(case, "pier", &["--ip", "10.77.2.20"], &format!("probe ask {kind} {} 8080", HOST[0]));
+        let itself = hairpin(case, &server, kind)?;
+        stop(server)?;
+        same("from outside, the source address is kept", says("quay sees 203.0.113.1"), from_outside)?;
+        same("from the host, by its own address", says("quay sees 10.77.1.1"), by_its_address)?;
+        same("from the host, by 127.0.0.1", says("quay sees 10.77.1.1"), by_loopback)?;
+        neighbour?.code_is(0)?.out_is("quay sees 10.77.1.1")?;
+        elsewhere?.code_is(0)?.out_is("quay sees 10.77.2.20")?;
+        same("from the container itself", says("quay sees 10.77.1.1"), itself)?;
+        let gone = internet.probe(&["ask", kind, HOST[0], "8080"])?;
+        holds(gone.is_err(), "the port ends with its container", format!("{gone:?}"))?;
+    }
+    if has_ipv6() { by_ipv6(case, &internet) } else { Ok(()) }
+}
+
+/// What the container hears when it asks for its own port on the host.
+fn hairpin(case: &Case, server: &Running, kind: &str) -> Result<Result<String, String>, Trouble> {
+    let pid = crate::stage::case::children_of(server.pid()).first().copied().unwrap_or_default();
+    let run = on(case, &format!("container:{pid}"), &[], &format!("probe ask {kind} {} 8080", HOST[0]))?;
+    Ok(if run.code == 0 { Ok(run.out.trim().to_owned()) } else { Err(run.err) })
+}
+
+fn by_ipv6(case: &Case, internet: &Internet) -> Verdict {
+    let server = published(case, "tcp", &["-p", "8080:80"])?;
+    let from_outside = internet.probe(&["ask", "tcp", HOST[1], "8080"])?;
+    let by_host = by_host(&["ask", "tcp", HOST[1], "8080"])?;
+    stop(server)?;
+    same("from outside by IPv6", says("quay sees 2001:db8::1"), from_outside)?;
+    same("from the host by IPv6", says("quay sees fd77:1::1"), by_host)
+}
+
+pub fn what_is_not_published_is_not_reached(case: &Case) -> Verdict {
+    let internet = Internet::plug_in()?;
+    network(case, "harbour", 1, &[])?;
+    internet.knows_the_way_to("10.77.1.0", 24)?;
+    if has_ipv6() {
+        internet.knows_the_way_to("fd77:1::", 64)?;
+    }
+    let server = published(case, "tcp", &["-p", "127.0.0.1:8080:80"])?;
+    let straight = internet.probe(&["ask", "tcp", "10.77.1.9", "80"])?;
+    let straight6 = internet.probe(&["ask", "tcp", "fd77:1::9", "80"])?;
+    let other_address = internet.probe(&["ask", "tcp", HOST[0], "8080"])?;
+    let loopback = by_host(&["ask", "tcp", "127.0.0.1", "8080"])?;
+    let own_address = by_host(&["ask", "tcp", HOST[0], "8080"])?;
+    stop(server)?;
+    for (way, heard) in [
+        ("its own address", straight),
+        ("its own IPv6 address", straight6),
+        ("an address on which it is not published", other_address),
+    ] {
+        holds(heard.is_err(), format!("from outside nobody comes in by {way}"), format!("{heard:?}"))?;
+    }
+    same("by the one address on which it is published", says("quay sees 10.77.1.1"), loopback)?;
+    holds(own_address.is_err(), "not by another address of the host", format!("{own_address:?}"))
+}
+
+pub fn the_hosts_loopback_is_closed_to_containers(case: &Case) -> Verdict {
+    network(case, "harbour", 1, &[])?;
+    let _secret = Server::start(command(None, &["serve", "tcp", "4711", "loopback"]))?;
+    let server = published(case, "tcp", &["-p", "8080:80"])?;
+    // For the host's own way from 127.0.0.1 to a container, its bridge routes these addresses (CVE-2020-8558).
+    let attack = "for way in lo eth0; do ip route del 127.0.0.0/8 dev $way; done 2>/dev/null; ip link set lo down; \
+                  ip route add 127.0.0.1 via 10.77.1.1 onlink dev eth0; ip route flush table local 2>/dev/null; \
+                  ip route add local 10.77.1.20 dev eth0 table local; probe ask tcp 127.0.0.1 4711";
+    let run = on(case, "harbour", &["--ip", "10.77.1.20"], attack);
+    let published = by_host(&["ask", "tcp", "127.0.0.1", "8080"])?;
+    stop(server)?;
+    run?.out_lacks("loopback sees")?;
+    same("while the host itself goes that way", says("quay sees 10.77.1.1"), published)
+}
+
+pub fn a_port_that_is_taken_is_told(case: &Case) -> Verdict {
+    let _internet = Internet::plug_in()?;
+    network(case, "harbour", 1, &[])?;
+    let ports = ["-p", "8080:80"];
+    let first = published(case, "tcp", &ports)?;
+    let before = (links()?, leases("harbour"));
+    let second = on(case, "harbour", &["--ip", "10.77.1.20", "-p", "8080:80"], "true");
+    // The other protocol, or another address where neither means all of them, is another port.
+    let other = on(case, "harbour", &["-p", "8080:80/udp"], "true");
+    let after = (links()?, leases("harbour"));
+    let still = by_host(&["ask", "tcp", "127.0.0.1", "8080"])?;
+    stop(first)?;
+    second?.code_is(125)?.err_has("8080:80/tcp")?.err_has("EADDRINUSE")?.err_is_one_line()?;
+    other?.code_is(0)?;
+    same("links and leases after it was refused", before, after)?;
+    same("the first still has the port", says("quay sees 10.77.1.1"), still)?;
+    let one = serving(case, "harbour", &["-p", "127.0.0.1:8080:80"], ["tcp", "80", "one"])?;
+    let two = serving(case, "harbour", &["-p", "203.0.113.2:8080:80"], ["tcp", "80", "two"])?;
+    let heard = [by_host(&["ask", "tcp", "127.0.0.1", "8080"])?, by_host(&["ask", "tcp", HOST[0], "8080"])?];
+    stop(one)?;
+    stop(two)?;
+    same("one port on two addresses", [says("one sees 10.77.1.1"), says("two sees 10.77.1.1")], heard)?;
+    // A program of the host has it.
+    let taken = TcpListener::bind("0.0.0.0:8081")?;
+    let run = on(case, "harbour", &["-p", "8081:80"], "true")?;
+    drop(taken);
+    run.code_is(125)?.err_has("EADDRINUSE")?.err_has("another program")?.err_is_one_line()?;
+    on(case, "harbour", &["-p", "8081:80"], "true")?.code_is(0)?;
+    Ok(())
+}
+
+pub fn a_port_can_be_any_of_a_range(case: &Case) -> Verdict {
+    network(case, "harbour", 1, &[])?;
+    let free = || by_host(&["ask", "tcp", "127.0.0.1", "8001"]);
+    let first = published(case, "tcp", &["-p", "8000-8001:80"])?;
+    let second = serving(case, "harbour", &["-p", "8000-8001:80"], ["tcp", "80", "pier"])?;
+    let third = on(case, "harbour", &["-p", "8000-8001:80"], "true");
+    let heard = [by_host(&["ask", "tcp", "127.0.0.1", "8000"])?, free()?];
+    stop(first)?;
+    stop(second)?;
+    same("the first that is free", [says("quay sees 10.77.1.1"), says("pier sees 10.77.1.1")], heard)?;
+    third?.code_is(125)?.err_has("every port of the range is taken")?.err_is_one_line()?;
+    let pairs = published(case, "tcp", &["-p", "8000-8001:79-80"])?;
+    let heard = free()?;
+    stop(pairs)?;
+    same("two ranges go together one by one", says("quay sees 10.77.1.1"), heard)?;
+    // One that the kernel chooses: it stands in the lease.
+    let any = published(case, "tcp", &["-p", "80"])?;
+    let shown = case.run(&["network", "inspect", "harbour"])?;
+    let port =
+        shown.out.lines().find_map(|line| line.strip_prefix("port ")?.split(':').next().map(str::to_owned));
+    let port = port.unwrap_or_default();
+    let heard = by_host(&["ask", "tcp", "127.0.0.1", &port])?;
+    stop(any)?;
+    same("a port that the kernel chose", says("quay sees 10.77.1.1"), heard)?;
+    for (wrong, words) in [
+        ("x", "1 to 65535"),
+        ("8000-8001:80-82", "same length"),
+        ("80/sctp", "tcp"),
+        ("[::1]:8080:80", "127.0.0.1"),
+        ("192.0.2.9:8080:80", "no such address"),
+    ] {
+        let run = on(case, "harbour", &["-p", wrong], "true")?;
+        run.code_is(125)?.err_has(words)?.err_is_one_line()?;
+    }
+    Ok(())
+}
