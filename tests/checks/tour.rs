@@ -28,10 +28,10 @@ type Test = fn(&Luggage) -> Outcome;
 const VISIT: &str = "GANTRY_TEST_TOUR";
 
 /// The last program that there is: it can do the most.
-const NEWEST: &str = "my-user";
+const NEWEST: &str = "my-network";
 
-/// Both ends of what the programs of chapters 1 to 4 isolate.
-const ISOLATED: [&str; 5] = ["pid", "mnt", "uts", "ipc", "user"];
+/// Both ends of what the programs of chapters 1 to 5 isolate.
+const ISOLATED: [&str; 6] = ["pid", "mnt", "uts", "ipc", "user", "net"];
 
 fn main() -> ExitCode {
     hidden::dispatch();
@@ -101,11 +101,11 @@ fn page_follows(luggage: &Luggage) -> Outcome {
     let pid = format!("its PID {} {}", tour.seen.inside.pid, tour.seen.outside.pid);
     says(
         &page,
-        &[&pid, "its own (chapter 1)", "still the host's (chapter 5)", "under two names", "left nothing"],
+        &[&pid, "its own (chapter 1)", "still the host's (chapter 6)", "under two names", "left nothing"],
     )?;
     // As if another program had been run: the same page must then say the contrary.
     let host = tour.seen.host.clone();
-    tour.seen.inside.namespaces.insert("net".into(), 7);
+    tour.seen.inside.namespaces.insert("cgroup".into(), 7);
     tour.seen.inside.namespaces.extend([("pid".into(), host.namespaces["pid"])]);
     tour.seen.inside.mounts.clone_from(&host.mounts);
     tour.seen.inside.root = host.root;
@@ -121,8 +121,8 @@ fn page_follows(luggage: &Luggage) -> Outcome {
         "mount left: /x",
     ];
     says(&page, &contrary)?;
-    let net = page.lines().find(|line| line.starts_with("  net")).unwrap_or_default();
-    expect(net.contains("its own (chapter 5)"), net)
+    let cgroup = page.lines().find(|line| line.starts_with("  cgroup")).unwrap_or_default();
+    expect(cgroup.contains("its own (chapter 6)"), cgroup)
 }
 
 /// That the page says each of these, however its lines are broken.

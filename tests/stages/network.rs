@@ -200,7 +200,10 @@ pub fn who_has_no_right_gets_a_clear_word(case: &Case) -> Verdict {
     let silent = ordinary(&["--network", "none"])?;
     silent.code_is(0)?.claim(silent.err.is_empty(), "who asks for no network hears nothing about it")?;
     ordinary(&["-p", "8080:80"])?.code_is(125)?.err_has("package `passt`")?.err_is_one_line()?;
-    ordinary(&["--network", "bridge"])?.code_is(125)?.err_has("CAP_NET_ADMIN")?.err_is_one_line()?;
+    ordinary(&["--network", "bridge"])?
+        .code_is(125)?
+        .err_has("--network bridge: it takes CAP_NET_ADMIN")?
+        .err_is_one_line()?;
     who_has_no_right_is_connected_by_a_helper(case)
 }
 

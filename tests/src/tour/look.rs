@@ -49,8 +49,9 @@ pub fn main(arguments: &[OsString]) -> u8 {
 
 fn look(runner: &str) -> Result<()> {
     let before = Snapshot::take();
-    let command =
-        [runner, "run", "--rootfs", "demo", "--uid-map", "0:0:1", "--", "sh"].map(str::to_owned).to_vec();
+    let command = [runner, "run", "--rootfs", "demo", "--uid-map", "0:0:1", "--network", "none", "--", "sh"]
+        .map(str::to_owned)
+        .to_vec();
     let start = Instant::now();
     let mut shell = Shell::start(&command)?;
     shell.ask("echo $$")?;

@@ -93,7 +93,10 @@ pub fn ask(words: &[String]) -> Result<String, String> {
 
 /// `NAME [A|AAAA|PTR|TXT [SERVER]]`: what a name server says: its addresses or names, or why there are none.
 pub fn lookup(words: &[String]) -> Result<String, String> {
-    let name = words.first().ok_or("lookup NAME [TYPE [SERVER]]")?;
+    let name = words.first().ok_or("lookup NAME [TYPE [SERVER]], or --junk")?;
+    if name == "--junk" {
+        return junk();
+    }
     let kind = words.get(1).map_or("A", String::as_str);
     let server: IpAddr = told("the server", words.get(2).map_or("127.0.0.11", String::as_str).parse())?;
     let any: IpAddr =
@@ -105,6 +108,21 @@ pub fn lookup(words: &[String]) -> Result<String, String> {
     let mut answer = [0; 4096];
     let length = told("read", socket.recv(&mut answer))?;
     read_answer(&answer[..length]).ok_or_else(|| "the answer makes no sense".to_owned())
+}
+
+/// Pieces of every length that are no questions, to the resolver of the container: it must survive them.
+fn junk() -> Result<String, String> {
+    let socket = told("bind", UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
+    let mut state = 1_u32;
+    for length in 0..200 {
+        let byte = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let piece: Vec<u8> = (0..length).map(byte).collect();
+        told("send", socket.send_to(&piece, (Ipv4Addr::new(127, 0, 0, 11), 53)))?;
+    }
+    Ok("200 pieces".to_owned())
 }
 
 /// Numbers of DNS types; RFC 1035, section 3.2.2, and RFC 3596.
@@ -172,4 +190,50 @@ fn name_at(bytes: &[u8], mut at: usize) -> Option<(String, usize)> {
         }
     }
     None
+}
+
+/// `MAC SOURCE DESTINATION PORT`: one UDP datagram, written byte by byte and put on the cable as it is: who is root of a
+/// network namespace may do that. No routing table of ours has a say.
+pub fn forge(words: &[String]) -> Result<String, String> {
+    let [mac, source, destination, port] = words else {
+        return Err("forge MAC SOURCE DESTINATION PORT".into());
+    };
+    let (source, destination) =
+        (told("the source", source.parse())?, told("the destination", destination.parse())?);
+    let packet = datagram(source, destination, told("the port", port.parse())?, b"forged");
+    let octets = mac.split(':').map(|octet| u8::from_str_radix(octet, 16)).collect::<Result<Vec<u8>, _>>();
+    let link = told("find eth0", nix::net::if_::if_nametoindex("eth0"))?;
+    // SAFETY: plain data, for which zeroes are a valid value.
+    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    to.sll_family = libc::AF_PACKET as u16;
+    to.sll_protocol = (libc::ETH_P_IP as u16).to_be();
+    to.sll_ifindex = link as i32;
+    to.sll_halen = 6;
+    to.sll_addr[..6].copy_from_slice(told("the MAC", octets)?.get(..6).ok_or("six octets")?);
+    // SAFETY: numbers only; the descriptor lives until this process ends.
+    let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM, 0) };
+    told("open a packet socket", nix::errno::Errno::result(socket))?;
+    let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: packet and address outlive the call, and have the sizes that we name.
+    let sent = unsafe {
+        libc::sendto(socket, packet.as_ptr().cast(), packet.len(), 0, (&raw const to).cast(), size)
+    };
+    told("send", nix::errno::Errno::result(sent))?;
+    Ok("sent".to_owned())
+}
+
+/// An IPv4 packet with a UDP datagram in it (RFC 791, RFC 768); UDP may leave its own checksum out.
+fn datagram(source: Ipv4Addr, destination: Ipv4Addr, port: u16, text: &[u8]) -> Vec<u8> {
+    let length = (28 + text.len()) as u16;
+    let mut packet = vec![0x45, 0];
+    packet.extend(length.to_be_bytes());
+    packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+    packet.extend(source.octets());
+    packet.extend(destination.octets());
+    let sum: u32 = packet.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let folded = !((sum & 0xffff) + (sum >> 16)) as u16;
+    packet[10..12].copy_from_slice(&folded.to_be_bytes());
+    packet.extend([40_000, port, length - 20, 0].map(u16::to_be_bytes).concat());
+    packet.extend(text);
+    packet
 }
