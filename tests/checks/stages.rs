@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     }
     trials.push(Trial::ignorable_test("all_of_them_as_an_ordinary_user", as_somebody));
     trials.push(Trial::ignorable_test("a_container_without_a_lab_and_without_rights", without_a_lab));
+    trials.push(Trial::ignorable_test("the_machines_own_network_is_left_alone", own_network));
     trials.push(Trial::ignorable_test("the_lab_is_the_same_in_a_kernel", the_same_lab));
     trials.sort_by(|one, other| one.name().cmp(other.name()));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -118,6 +119,61 @@ fn as_somebody() -> Ended {
         }
         Ok(())
     })
+}
+
+/// All of stage 5, on both grounds; links, routes, switches and firewall of the machine are as before.
+fn own_network() -> Ended {
+    on(Ground::User, || {
+        let before = network_of_the_machine();
+        ensure!(before[0].contains("lo:"), "the machine has links: {before:?}");
+        let grounds = if nix::unistd::geteuid().is_root() {
+            &[Ground::User, Ground::Root][..]
+        } else {
+            &[Ground::User]
+        };
+        for ground in grounds {
+            let seen = outcomes(subject(5)?, *ground, &names_of(5))?;
+            let passed = seen.values().filter(|outcome| **outcome == Outcome::Passed).count();
+            ensure!(passed == names_of(5).len(), "{ground:?}: only {passed} passed: {seen:?}");
+        }
+        let after = network_of_the_machine();
+        ensure!(before == after, "before: {before:#?}\nafter: {after:#?}");
+        Ok(())
+    })
+}
+
+/// Counters change by themselves, and are left out.
+fn network_of_the_machine() -> Vec<String> {
+    let columns = |file: &str, wanted: &[usize]| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let mut lines: Vec<String> = text
+            .lines()
+            .map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                wanted.iter().filter_map(|column| words.get(*column).copied()).collect::<Vec<_>>().join(" ")
+            })
+            .collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    };
+    let switches = [
+        "ipv4/ip_forward",
+        "ipv4/conf/all/route_localnet",
+        "ipv6/conf/all/forwarding",
+        "ipv6/conf/default/accept_ra",
+    ];
+    let mut all = vec![
+        columns("/proc/net/dev", &[0]),
+        columns("/proc/net/route", &[0, 1, 2, 3, 6, 7]),
+        columns("/proc/net/ipv6_route", &[0, 1, 2, 3, 4, 9]),
+    ];
+    all.extend(switches.map(|switch| columns(&format!("/proc/sys/net/{switch}"), &[0])));
+    // As root, and where there is nft(8); the rules of others may count packets.
+    let listed = Command::new("nft").args(["--stateless", "list", "ruleset"]).output();
+    all.push(
+        listed.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).into_owned()),
+    );
+    all
 }
 
 /// The whole of chapters 1 to 4 on the machine itself, by an ordinary user: what the book promises.

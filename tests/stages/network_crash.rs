@@ -32,6 +32,14 @@ pub fn what_runners_left_makes_room(case: &Case) -> Verdict {
 pub fn what_a_killed_runner_leaves_is_removed(case: &Case) -> Verdict {
     network(case, "harbour", 1, &[])?;
     on(case, "harbour", &[], "true")?.code_is(0)?;
+    // Whom a left port disturbs removes it.
+    let killed = serving(case, "harbour", &["-p", "8080:80"], ["tcp", "80", "pier"])?;
+    killed.signal(Signal::SIGKILL)?;
+    killed.wait()?.code_is(137)?;
+    let server = serving(case, "harbour", &["-p", "8080:80"], ["tcp", "80", "quay"])?;
+    let heard = by_host(&["ask", "tcp", "127.0.0.1", "8080"])?;
+    stop(server)?;
+    same("the port of a runner that was killed", Ok("quay sees 10.77.1.1".to_owned()), heard)?;
     let before = links()?;
     let total = steps_until(case, usize::MAX)?;
     if total < POINTS {
