@@ -24,12 +24,19 @@ pub const LINK: &str = "eth0";
 /// are in the host's namespace. `mtu` is the largest packet, in bytes.
 ///
 /// # Errors
-/// ENODEV: there is no such bridge. EEXIST: a port is published already. Those of the kernel.
+/// ENODEV: there is no such bridge. Those of the kernel.
 pub fn attach(network: &Network, lease: &Lease, mtu: u32, netns: BorrowedFd<'_>) -> Result<()> {
     let mut route = Socket::route()?;
     plug_in(&mut route, network, lease, mtu, netns)?;
     route.send(&[link::hairpin(&lease.link())])?;
-    in_namespace(netns, || furnish(network, lease))?;
+    in_namespace(netns, || furnish(network, lease))
+}
+
+/// Publishes the ports of a lease.
+///
+/// # Errors
+/// EEXIST: one is published already.
+pub fn publish(lease: &Lease) -> Result<()> {
     rules::publish(&lease.ports, &usable(lease))
 }
 

@@ -4,12 +4,14 @@
 //! its programs about it. When it has ended, and the list of isolations is dropped, the place is given back.
 //!
 //! Invariant: the lease is written before anything is made in the kernel, and released after all of it is gone. So
-//! whatever a crash leaves behind stands under the name of a runner that is gone, and is swept by the next one.
+//! whatever a crash leaves behind stands under the name of a runner that is gone, and is swept by the first one whom
+//! it disturbs.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 
+use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use process::{Birth, Child, Context, Isolation, Result};
 
@@ -73,9 +75,12 @@ impl Isolation for Member {
         let reserved = port::reserve(&self.ports)?;
         self.wish.ports = reserved.iter().map(|reserved| reserved.port).collect();
         let held = self.store.lock(&self.network)?;
-        sweep(&held)?;
         bridge::ensure(&held.network)?;
-        let lease = held.allocate(&self.wish)?;
+        let lease = match held.allocate(&self.wish) {
+            // A place that nobody uses may be in the way.
+            Err(_) if sweep(&held)? > 0 => held.allocate(&self.wish)?,
+            done => done?,
+        };
         let network = held.network.clone();
         let joined = Joined { network, lease, upstream: Vec::new(), texts: None, _reserved: reserved };
         self.joined.insert(joined).learn(self.identity.as_ref())
@@ -86,6 +91,12 @@ impl Isolation for Member {
         let path = format!("/proc/{}/ns/net", child.pid());
         let netns = File::open(&path).during("open", &path)?;
         endpoint::attach(&joined.network, &joined.lease, mtu()?, netns.as_fd())?;
+        match endpoint::publish(&joined.lease) {
+            Err(error) if error.errno == Errno::EEXIST && sweep_all(&self.store)? > 0 => {
+                endpoint::publish(&joined.lease)?;
+            }
+            done => done?,
+        }
         if joined.network.name == DEFAULT {
             return Ok(());
         }
@@ -147,6 +158,18 @@ pub fn sweep(held: &Held) -> Result<usize> {
         held.release(lease)?;
     }
     Ok(stale.len())
+}
+
+/// The same in every network.
+///
+/// # Errors
+/// As for [`sweep`].
+pub fn sweep_all(store: &Store) -> Result<usize> {
+    let mut swept = 0;
+    for network in store.list()? {
+        swept += sweep(&store.lock(&network.name)?)?;
+    }
+    Ok(swept)
 }
 // ANCHOR_END: leave
 

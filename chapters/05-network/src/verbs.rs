@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::{ArgMatches, Command, arg, value_parser};
 use process::Result;
 
-use crate::member::sweep;
+use crate::member::{sweep, sweep_all};
 use crate::{Network, Store, Subnet, bridge, cli, routes, store};
 
 /// The command `network` and its verbs.
@@ -45,7 +45,7 @@ pub fn run(given: &ArgMatches) -> Result<u8> {
                 .flatten()
                 .try_for_each(|name| remove(&store, name))?;
         }
-        _ => println!("leases removed: {}", clean(&store)?),
+        _ => println!("leases removed: {}", sweep_all(&store)?),
     }
     Ok(0)
 }
@@ -72,13 +72,6 @@ fn remove(store: &Store, name: &str) -> Result<()> {
     held.remove()
 }
 
-fn clean(store: &Store) -> Result<usize> {
-    let mut swept = 0;
-    for network in store.list()? {
-        swept += sweep(&store.lock(&network.name)?)?;
-    }
-    Ok(swept)
-}
 // ANCHOR_END: verbs
 
 fn list(store: &Store) -> Result<String> {
