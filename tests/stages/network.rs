@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -17,8 +18,9 @@ use super::network_names::{
     the_default_network_knows_no_names, the_resolver_answers_whatever_comes,
 };
 use super::network_ports::{
-    a_port_can_be_any_of_a_range, a_port_that_is_taken_is_told, a_published_port_is_reached_from_everywhere,
-    the_hosts_loopback_is_closed_to_containers, what_is_not_published_is_not_reached,
+    a_flow_ends_with_its_container, a_port_can_be_any_of_a_range, a_port_that_is_taken_is_told,
+    a_published_port_is_reached_from_everywhere, the_hosts_loopback_is_closed_to_containers,
+    what_is_not_published_is_not_reached,
 };
 use super::network_world::{
     an_internal_network_has_no_way_out, networks_are_apart, the_world_sees_the_hosts_address,
@@ -27,11 +29,13 @@ use super::network_world::{
 use super::user::{become_ordinary, ordinary_id, own_demo};
 use crate::lab::{HOME, PROBE};
 use crate::stage::case::{Case, Run, Running, eventually, write};
-use crate::stage::internet::{Server, by_host, command, has_ipv6};
+use crate::stage::internet::{Internet, Server, by_host, command, has_ipv6};
 use crate::stage::tests;
 use crate::stage::verdict::{Trouble, Verdict, holds, same};
+use crate::stage::wire;
 
 tests![
+    messages_are_what_the_kernel_reads,
     a_network_of_its_own_has_only_loopback,
     files_say_who_the_container_is,
     files_of_the_image_are_left_alone,
@@ -51,6 +55,7 @@ tests![
     what_is_not_published_is_not_reached,
     the_hosts_loopback_is_closed_to_containers,
     a_port_that_is_taken_is_told,
+    a_flow_ends_with_its_container,
     a_port_can_be_any_of_a_range,
     what_a_killed_runner_leaves_is_removed,
     neighbours_are_known_by_name,
@@ -107,6 +112,38 @@ pub(super) fn leases(network: &str) -> Vec<String> {
     let mut leases: Vec<String> = names.filter(|name| name.parse::<std::net::Ipv4Addr>().is_ok()).collect();
     leases.sort_unstable();
     leases
+}
+
+pub fn messages_are_what_the_kernel_reads(case: &Case) -> Verdict {
+    let run = case.run(&["message"])?;
+    let seen: String = run.out.split_whitespace().collect();
+    // The same message, by the test's own means.
+    let mut info = Vec::new();
+    wire::attribute(&mut info, libc::IFLA_INFO_KIND, b"bridge\0");
+    wire::attribute(&mut info, libc::IFLA_INFO_DATA | libc::NLA_F_NESTED as u16, &[]);
+    let mut body = wire::link_header(0, 0);
+    wire::attribute(&mut body, libc::IFLA_IFNAME, b"harbour\0");
+    wire::attribute(&mut body, libc::IFLA_ADDRESS, &[2, 0x42, 10, 77, 0, 1]);
+    wire::attribute(&mut body, libc::IFLA_LINKINFO | libc::NLA_F_NESTED as u16, &info);
+    let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE;
+    let mut message = (16 + body.len() as u32).to_ne_bytes().to_vec();
+    message.extend([libc::RTM_NEWLINK.to_ne_bytes(), (flags as u16).to_ne_bytes()].concat());
+    message.extend([1_u32.to_ne_bytes(), [0; 4]].concat());
+    message.extend(body);
+    let expected: String = message.iter().map(|byte| format!("{byte:02x}")).collect();
+    run.code_is(0)?;
+    holds(
+        seen == expected,
+        format!("the message that makes a bridge `harbour` is\n{}", in_words(&expected)),
+        in_words(&seen),
+    )
+}
+
+/// Four bytes a group, eight groups a line.
+fn in_words(hex: &str) -> String {
+    let words: Vec<&str> =
+        hex.as_bytes().chunks(8).filter_map(|word| std::str::from_utf8(word).ok()).collect();
+    words.chunks(8).map(|line| line.join(" ")).collect::<Vec<_>>().join("\n")
 }
 
 pub fn a_network_of_its_own_has_only_loopback(case: &Case) -> Verdict {
@@ -178,7 +215,14 @@ pub fn files_of_the_image_are_left_alone(case: &Case) -> Verdict {
     symlink("/../../../../../../tmp/outside", &resolv)?;
     on(case, "none", &[], "cat /etc/resolv.conf")?.out_lacks("of the host")?;
     same("a file outside the root", "of the host\n".to_owned(), fs::read_to_string("/tmp/outside")?)?;
-    // What covers /etc for a moment is gone.
+    // Nor into the kernel's files: whatever writes there later would believe that the kernel heard it.
+    fs::remove_file(&resolv)?;
+    symlink("/proc/self/attr/exec", &resolv)?;
+    on(case, "none", &[], "true")?.code_is(125)?.err_has("/proc")?.err_is_one_line()?;
+    fs::remove_file(&resolv)?;
+    // What covers /etc for a moment is gone, and what it leaves holds data only.
+    let of_hosts = "grep ' /etc/hosts ' /proc/self/mountinfo";
+    on(case, "none", &[], of_hosts)?.out_has("nosuid,nodev,noexec")?.out_has("size=1024k")?;
     let run = on(case, "none", &["--read-only"], "mount | grep ' on /etc '; touch /etc/new; cat /etc/hosts")?;
     run.code_is(0)?.out_lacks(" on /etc ")?.err_has("Read-only")?.out_has("localhost")?;
     Ok(())
@@ -208,20 +252,23 @@ pub fn who_has_no_right_gets_a_clear_word(case: &Case) -> Verdict {
 }
 
 pub fn a_cable_leads_to_the_network(case: &Case) -> Verdict {
+    let _internet = Internet::plug_in()?;
+    // No packet may be larger than the host's way out takes.
+    wire::largest_packet("wan", 1400)?;
     network(case, "harbour", 1, &[])?;
     let flags = ["--ip", "10.77.1.9"];
     let run = on(
         case,
         "harbour",
         &flags,
-        "probe links; cat /sys/class/net/eth0/mtu; cat /sys/class/net/eth0/address; cat /proc/sys/net/ipv6/conf/eth0/accept_ra",
+        "probe links; cat /sys/class/net/eth0/mtu; cat /sys/class/net/eth0/address; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; cat /proc/sys/net/ipv6/conf/eth0/accept_ra",
     )?;
     let six = if has_ipv6() { " fd77:1::9/64" } else { "" };
     run.code_is(0)?.claim(
         run.out.lines().next() == Some(&format!("eth0 up 10.77.1.9/24{six}")),
         format!("a link eth0 that is up, with the address that was asked for: 10.77.1.9/24{six}"),
     )?;
-    run.out_has("\n1500\n")?.out_has("02:42:0a:4d:01:09")?;
+    run.out_has("\n1400\n")?.out_has("02:42:0a:4d:01:09")?;
     if has_ipv6() {
         run.claim(run.out.trim_end().ends_with("\n0"), "it believes no router that announces itself")?;
     }
@@ -238,6 +285,11 @@ pub fn a_cable_leads_to_the_network(case: &Case) -> Verdict {
     stop(server)?;
     run.code_is(0)?.out_is("quay sees 10.77.1.9")?;
     same("what the host hears from the container", Ok("quay sees 10.77.1.1".to_owned()), host)?;
+    // A link that is there already is left alone, and named.
+    let elsewhere = wire::new_namespace()?;
+    wire::cable("gt0a4d0109", "far", elsewhere.as_fd())?;
+    let taken = on(case, "harbour", &flags, "true")?;
+    taken.code_is(125)?.err_has("create veth gt0a4d0109: EEXIST")?.err_is_one_line()?;
     // An address is given once, and to containers only.
     on(case, "harbour", &["--ip", "10.77.1.1"], "true")?.code_is(125)?.err_has("10.77.1.0/24")?;
     on(case, "harbour", &["--ip", "10.77.2.2"], "true")?.code_is(125)?.err_has("10.77.1.0/24")?;
@@ -293,12 +345,16 @@ pub fn nothing_is_left_when_it_ends(case: &Case) -> Verdict {
 pub fn wrong_use_is_told(case: &Case) -> Verdict {
     network(case, "harbour", 1, &[])?;
     on(case, "harbour", &["--ip", "10.77.1.9"], "true")?.code_is(0)?;
-    let table: [(&[&str], &str); 9] = [
+    let table: [(&[&str], &str); 13] = [
         (&["network", "create", "harbour"], "there is one of that name"),
         (&["network", "create", "../x"], "letters, digits"),
         (&["network", "create", "pier", "--subnet", "10.77.1.128/25"], "10.77.1.0/24"),
         (&["network", "create", "pier", "--subnet", "10.9.0.1/24"], "did you mean 10.9.0.0/24"),
         (&["network", "create", "pier", "--subnet", "10.9.0.0/31"], "/30"),
+        (&["network", "create", "host"], "something else"),
+        (&["network", "create", "pier..quay"], "letters, digits"),
+        (&["network", "create", "pier", "--subnet", "127.0.0.0/24"], "127.0.0.0/8"),
+        (&["network", "create", "pier", "--subnet", "224.1.0.0/24"], "224.0.0.0/3"),
         (&["network", "rm", "pier"], "network ls"),
         (&["network", "inspect", "pier"], "network ls"),
         (&["run", "--network", "pier", "--", "true"], "network ls"),
@@ -326,6 +382,8 @@ pub fn addresses_are_used_again_last(case: &Case) -> Verdict {
     for expected in ["10.77.1.2/24", "10.77.1.3/24"] {
         same("the next address, though the one before is free again", expected.to_owned(), address()?)?;
     }
+    fs::write(Path::new(STATE).join("harbour/last"), "192.0.2.200")?;
+    same("the first, if the last one was of another subnet", "10.77.1.2/24".to_owned(), address()?)?;
     // Around, past those that are in use.
     let last = serving(case, "harbour", &["--ip", "10.77.1.254"], ["tcp", "80", "quay"])?;
     let second = serving(case, "harbour", &["--ip", "10.77.1.2"], ["tcp", "80", "quay"])?;

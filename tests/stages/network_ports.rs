@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::network::{leases, links, network, on, serving, stop};
 use crate::stage::case::{Case, Running};
 use crate::stage::internet::{HOST, Internet, by_host, has_ipv6};
-use crate::stage::verdict::{Trouble, Verdict, holds, same};
+use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
 
 /// An answer that is awaited.
 fn says(text: &str) -> Result<String, String> {
@@ -87,6 +87,10 @@ fn by_ipv6(case: &Case, internet: &Internet) -> Verdict {
     let from_outside = internet.probe(&["ask", "tcp", HOST[1], "8080"])?;
     let by_host = by_host(&["ask", "tcp", HOST[1], "8080"])?;
     stop(server)?;
+    let one = published(case, "tcp", &["-p", "[2001:db8::2]:8080:80"])?;
+    let at_one = internet.probe(&["ask", "tcp", HOST[1], "8080"])?;
+    stop(one)?;
+    same("by IPv6, published on one address", says("quay sees 2001:db8::1"), at_one)?;
     same("from outside by IPv6", says("quay sees 2001:db8::1"), from_outside)?;
     same("from the host by IPv6", says("quay sees fd77:1::1"), by_host)
 }
@@ -98,6 +102,7 @@ pub fn what_is_not_published_is_not_reached(case: &Case) -> Verdict {
     if has_ipv6() {
         internet.knows_the_way_to("fd77:1::", 64)?;
     }
+    by_loopback_only(case, &internet)?;
     let server = published(case, "tcp", &["-p", "127.0.0.1:8080:80"])?;
     let straight = internet.probe(&["ask", "tcp", "10.77.1.9", "80"])?;
     let straight6 = internet.probe(&["ask", "tcp", "fd77:1::9", "80"])?;
@@ -116,6 +121,54 @@ pub fn what_is_not_published_is_not_reached(case: &Case) -> Verdict {
     holds(own_address.is_err(), "not by another address of the host", format!("{own_address:?}"))
 }
 
+/// A port on 127.0.0.1 is for the host; a neighbour on the cable may write that address into a packet, too.
+fn by_loopback_only(case: &Case, internet: &Internet) -> Verdict {
+    let hearing = || -> Result<Running, Trouble> {
+        let words = ["run", "--rootfs", "demo", "--network", "harbour", "-p", "127.0.0.1:8080:80/udp"];
+        case.start(&[&words[..], &["--", "probe", "hear", "80"]].concat())?.until_ready()
+    };
+    let first = hearing()?;
+    let host = internet.link_address_of_the_host()?;
+    let sent = internet.probe(&["forge", &host, "203.0.113.1", "127.0.0.1", "8080"])?;
+    sent.map_err(|why| fail("a packet is sent", why))?;
+    first.wait()?.out_is("ready\nnothing")?;
+    let second = hearing()?;
+    // Nobody answers; it is enough that it is heard.
+    let _ = by_host(&["ask", "udp", "127.0.0.1", "8080"])?;
+    second.wait()?.out_has("who am I? from 10.77.1.1")?;
+    Ok(())
+}
+
+pub fn a_flow_ends_with_its_container(case: &Case) -> Verdict {
+    let internet = Internet::plug_in()?;
+    // One address, so that the next container gets it.
+    case.run(&["network", "create", "quay", "--subnet", "10.77.9.0/30"])?.code_is(0)?;
+    let client = internet.socket(5555)?;
+    let asks = |times: usize| -> Option<String> {
+        (0..times).find_map(|_| {
+            let mut answer = [0; 64];
+            client.send_to(b"who am I?", (HOST[0], 8053)).ok()?;
+            let length = client.recv(&mut answer).ok()?;
+            Some(String::from_utf8_lossy(&answer[..length]).trim().to_owned())
+        })
+    };
+    // A flow that began before the port was published; the kernel keeps a list of flows once there are rules.
+    on(case, "quay", &[], "true")?.code_is(0)?;
+    asks(1);
+    let published = serving(case, "quay", &["-p", "8053:5353/udp"], ["udp", "5353", "quay"])?;
+    let heard = asks(5);
+    stop(published)?;
+    let secret = serving(case, "quay", &[], ["udp", "5353", "secret"])?;
+    let after = asks(5);
+    stop(secret)?;
+    same("a client that asked too early is heard now", Some("quay sees 203.0.113.1".to_owned()), heard)?;
+    same(
+        "nobody answers in the place of a container that ended, by a port that is published no more",
+        None,
+        after,
+    )
+}
+
 pub fn the_hosts_loopback_is_closed_to_containers(case: &Case) -> Verdict {
     network(case, "harbour", 1, &[])?;
     let server = published(case, "tcp", &["-p", "8080:80"])?;
@@ -126,17 +179,24 @@ pub fn the_hosts_loopback_is_closed_to_containers(case: &Case) -> Verdict {
     for socket in [&secret, &open] {
         socket.set_read_timeout(Some(Duration::from_millis(400)))?;
     }
-    let gateway = "02:42:0a:4d:01:01";
-    let attack = format!(
-        "probe forge {gateway} 10.77.1.20 127.0.0.1 4711; probe forge {gateway} 10.77.1.20 10.77.1.1 4711"
-    );
+    let forge = |source: &str, destination: &str| {
+        format!("probe forge 02:42:0a:4d:01:01 {source} {destination} 4711")
+    };
+    let attack = [forge("10.77.1.20", "127.0.0.1"), forge("10.77.1.20", "10.77.1.1")].join("; ");
     let run = on(case, "harbour", &["--ip", "10.77.1.20"], &attack);
     let heard = [&open, &secret].map(|socket| socket.recv(&mut [0; 64]).is_ok());
     let by_loopback = by_host(&["ask", "tcp", "127.0.0.1", "8080"])?;
     stop(server)?;
     run?.code_is(0)?.out_is("sent\nsent")?;
     same("what the host hears at its address on the bridge, and at 127.0.0.1", [true, false], heard)?;
-    same("while the host itself goes that way", says("quay sees 10.77.1.1"), by_loopback)
+    same("while the host itself goes that way", says("quay sees 10.77.1.1"), by_loopback)?;
+    // As somebody else: as the host itself, a neighbour's network, or the world.
+    for source in ["127.0.0.2", "10.77.2.20", "198.51.100.7"] {
+        on(case, "harbour", &["--ip", "10.77.1.20"], &forge(source, "10.77.1.1"))?.out_is("sent")?;
+        let heard = open.recv(&mut [0; 64]).is_ok();
+        holds(!heard, format!("the host hears nobody who calls himself {source}"), "it does")?;
+    }
+    Ok(())
 }
 
 pub fn a_port_that_is_taken_is_told(case: &Case) -> Verdict {
@@ -181,6 +241,10 @@ pub fn a_port_can_be_any_of_a_range(case: &Case) -> Verdict {
     stop(second)?;
     same("the first that is free", [says("quay sees 10.77.1.1"), says("pier sees 10.77.1.1")], heard)?;
     third?.code_is(125)?.err_has("every port of the range is taken")?.err_is_one_line()?;
+    let all = published(case, "tcp", &["-p", "0.0.0.0:8001:80"])?;
+    let heard = free()?;
+    stop(all)?;
+    same("0.0.0.0 is every address", says("quay sees 10.77.1.1"), heard)?;
     let pairs = published(case, "tcp", &["-p", "8000-8001:79-80"])?;
     let heard = free()?;
     stop(pairs)?;

@@ -39,6 +39,7 @@ pub fn networks_are_apart(case: &Case) -> Verdict {
 pub fn an_internal_network_has_no_way_out(case: &Case) -> Verdict {
     let internet = Internet::plug_in()?;
     network(case, "harbour", 1, &["--internal"])?;
+    on(case, "harbour", &["-p", "8080:80"], "true")?.code_is(125)?.err_has("no way in")?.err_is_one_line()?;
     let _neighbour = internet.serve("tcp", "80")?;
     let server = serving(case, "harbour", &["--ip", "10.77.1.9"], ["tcp", "80", "harbour"])?;
     let out = "probe ask tcp 203.0.113.1 80; probe ask tcp 2001:db8::1 80";

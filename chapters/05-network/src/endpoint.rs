@@ -14,7 +14,7 @@ use process::Result;
 use crate::bridge::absent_is_fine;
 use crate::namespace::in_namespace;
 use crate::netlink::Socket;
-use crate::{Lease, Network, address, link, route, rules, sysctl};
+use crate::{Lease, Network, address, conntrack, link, route, rules, sysctl};
 
 /// The name of the link in the container.
 pub const LINK: &str = "eth0";
@@ -37,7 +37,8 @@ pub fn attach(network: &Network, lease: &Lease, mtu: u32, netns: BorrowedFd<'_>)
 /// # Errors
 /// EEXIST: one is published already.
 pub fn publish(lease: &Lease) -> Result<()> {
-    rules::publish(&lease.ports, &usable(lease))
+    rules::publish(&lease.ports, &usable(lease))?;
+    conntrack::forget_ports(&lease.ports, &usable(lease))
 }
 
 /// Undoes it, or as much of it as was done. The container's end vanishes too. Once its namespace has died, this
@@ -47,7 +48,9 @@ pub fn publish(lease: &Lease) -> Result<()> {
 /// Those of the kernel.
 pub fn detach(lease: &Lease) -> Result<()> {
     rules::unpublish(&lease.ports, &lease.addresses().collect::<Vec<_>>())?;
-    absent_is_fine(Socket::route()?.send(&[link::delete(&lease.link())]))
+    absent_is_fine(Socket::route()?.send(&[link::delete(&lease.link())]))?;
+    // Or whoever gets the address next would hear its callers.
+    conntrack::forget(&usable(lease))
 }
 
 /// On the host: the pair, with one end in the bridge.

@@ -16,6 +16,7 @@ pub mod address;
 pub mod alone;
 pub mod bridge;
 pub mod cli;
+pub mod conntrack;
 pub mod dns;
 pub mod endpoint;
 pub mod expression;

@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
-use process::{Birth, Child, Context, Isolation, Result};
+use process::{Birth, Child, Context, Error, Isolation, Result};
 
 use crate::files::{self, EMBEDDED, ResolvConf};
 use crate::identity::{Identity, Texts};
@@ -75,6 +75,13 @@ impl Isolation for Member {
         let reserved = port::reserve(&self.ports)?;
         self.wish.ports = reserved.iter().map(|reserved| reserved.port).collect();
         let held = self.store.lock(&self.network)?;
+        if held.network.internal && !self.ports.is_empty() {
+            return Err(Error::refused(
+                "publish ports on",
+                &self.network,
+                "an internal network has no way in",
+            ));
+        }
         bridge::ensure(&held.network)?;
         let lease = match held.allocate(&self.wish) {
             // A place that nobody uses may be in the way.

@@ -43,14 +43,14 @@ pub struct Zone {
 impl Zone {
     /// The addresses of all live containers that are called so; none where there is no such name.
     fn addresses(&self, name: &str) -> Vec<IpAddr> {
-        let called = |lease: &Lease| lease.names.iter().any(|one| one.eq_ignore_ascii_case(self.short(name)));
+        let called = |lease: &Lease| lease.names().any(|one| one.eq_ignore_ascii_case(self.short(name)));
         self.live(called).iter().flat_map(Lease::addresses).collect()
     }
 
     /// The full name of the live container that has an address.
     fn name_of(&self, address: IpAddr) -> Option<String> {
         let has = |lease: &Lease| lease.addresses().any(|one| one == address);
-        let name = self.live(has).first()?.names.first()?.clone();
+        let name = self.live(has).first()?.name.clone()?;
         Some(format!("{name}.{}", self.network))
     }
 
@@ -205,8 +205,8 @@ mod tests {
         let wish = store::Wish { name: "harbour".to_owned(), ..store::Wish::default() };
         store.create(&wish, &[]).unwrap();
         for name in ["Web", "db"] {
-            let names = vec![name.to_owned(), "app".to_owned()];
-            store.lock("harbour").unwrap().allocate(&Wish { names, ..Wish::default() }).unwrap();
+            let (name, aliases) = (Some(name.to_owned()), vec!["app".to_owned()]);
+            store.lock("harbour").unwrap().allocate(&Wish { name, aliases, ..Wish::default() }).unwrap();
         }
         let zone = Zone { network: "harbour".to_owned(), folder: store.folder("harbour") };
         std::fs::write(zone.folder.join("10.208.0.9"), "name ghost\nrunner 1 0 never\n").unwrap();

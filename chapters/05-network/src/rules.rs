@@ -19,8 +19,9 @@ use process::{Error, Result};
 
 use crate::address::octets;
 use crate::expression::{
-    Phrase, accept, dnat, drop, established, for_loopback, for_loopback6, for_this_host, iifname_empty,
-    iifname_in, iifname_oifname_in, jump, masquerade, oifname_in, oifname_not_in, translated,
+    DESTINATION, Phrase, SOURCE, accept, dnat, drop, established, for_loopback6, for_this_host,
+    iifname_empty, iifname_in, iifname_is_not, iifname_oifname_in, jump, loopback, masquerade, oifname_in,
+    oifname_not_in, source_lies_elsewhere, translated,
 };
 use crate::message::Message;
 use crate::netlink::Socket;
@@ -61,9 +62,12 @@ fn chains() -> [(&'static str, Option<Hook>); 6] {
 /// accepted.
 fn rules() -> Vec<(&'static str, Phrase)> {
     vec![
-        // On the way in. A bridge routes to 127.0.0.0/8 (see `bridge`); no container may use that
-        // (CVE-2020-8558).
-        ("raw", [iifname_in("bridges"), for_loopback(), drop()].concat()),
+        // On the way in. What comes by a cable is never for 127.0.0.0/8, nor from there: not by a bridge, which
+        // routes these (CVE-2020-8558), and not from outside, to a port that is published on 127.0.0.1 only.
+        ("raw", [iifname_is_not("lo"), loopback(DESTINATION), drop()].concat()),
+        ("raw", [iifname_is_not("lo"), loopback(SOURCE), drop()].concat()),
+        // And nobody speaks with a source address that does not lie where he is.
+        ("raw", [iifname_in("bridges"), source_lies_elsewhere(), drop()].concat()),
         // To a published port, from outside, and from this host itself.
         ("prerouting", [for_this_host(), jump("published")].concat()),
         // IPv6 has no `route_localnet`: the answer to ::1 would be lost. Refused at once, clients try

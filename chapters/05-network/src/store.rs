@@ -59,6 +59,9 @@ impl Store {
     /// The name is wrong or taken, the subnet is another's, or none is free.
     pub fn create(&self, wish: &Wish, routes: &[Subnet]) -> Result<Network> {
         check_name(&wish.name)?;
+        if MODES.contains(&wish.name.as_str()) {
+            return Err(Error::refused("use the name", &wish.name, "`--network` means something else by it"));
+        }
         let _lock = lock(&self.0)?;
         let others = self.list()?;
         if others.iter().any(|other| other.name == wish.name) {
@@ -163,6 +166,9 @@ fn lock(folder: &Path) -> Result<Flock<File>> {
     }
 }
 
+/// Words of `--network` that are no networks.
+const MODES: [&str; 6] = ["auto", "none", "host", "container", "pasta", "slirp4netns"];
+
 /// A DNS label holds 63 bytes, and names are asked for by DNS.
 const LONGEST_NAME: usize = 63;
 
@@ -173,7 +179,9 @@ const LONGEST_NAME: usize = 63;
 pub fn check_name(name: &str) -> Result<()> {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    if first && name.bytes().all(inner) && name.len() <= LONGEST_NAME {
+    // Dots part labels, and no label is empty.
+    let labels = name.split('.').all(|label| !label.is_empty());
+    if first && labels && name.bytes().all(inner) && name.len() <= LONGEST_NAME {
         return Ok(());
     }
     let cause =
@@ -207,7 +215,8 @@ fn subnet4(wish: &Wish, others: &[Network], routes: &[Subnet]) -> Result<Subnet>
     let mut taken: Vec<Subnet> = others.iter().map(|other| other.subnet4).collect();
     // Whoever names a subnet may lay it into a wider route of the host on purpose.
     if let Some(subnet) = wish.subnet4 {
-        return not_taken(subnet, &taken);
+        taken.extend(routes.iter().filter(|route| route.prefix >= subnet.prefix));
+        return must_be_private(subnet).and_then(|()| not_taken(subnet, &taken));
     }
     taken.extend(routes);
     let pools = POOLS.map(|(address, prefix)| Subnet { address: address.into(), prefix });
@@ -240,10 +249,27 @@ fn subnet6(wish: &Wish, others: &[Network]) -> Result<Option<Subnet>> {
 }
 // ANCHOR_END: subnets
 
+/// Addresses that mean something else to every host: this one, loopback, the link, groups, and those never given out.
+const SPECIAL: [(Ipv4, u8); 4] =
+    [([0, 0, 0, 0], 8), ([127, 0, 0, 0], 8), ([169, 254, 0, 0], 16), ([224, 0, 0, 0], 3)];
+
+fn must_be_private(subnet: Subnet) -> Result<()> {
+    let special = SPECIAL.map(|(address, prefix)| Subnet { address: address.into(), prefix });
+    match special.iter().find(|special| special.overlaps(&subnet)) {
+        None => Ok(()),
+        Some(special) => {
+            Err(Error::refused("use the subnet", subnet, format!("{special} has a meaning of its own")))
+        }
+    }
+}
+
 fn not_taken(subnet: Subnet, taken: &[Subnet]) -> Result<Subnet> {
     match taken.iter().find(|other| other.overlaps(&subnet)) {
         None => Ok(subnet),
-        Some(other) => Err(Error::refused("use the subnet", subnet, format!("another network has {other}"))),
+        Some(other) => {
+            let cause = format!("another network, or a route of the host, has {other}");
+            Err(Error::refused("use the subnet", subnet, cause))
+        }
     }
 }
 

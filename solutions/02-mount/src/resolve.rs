@@ -11,6 +11,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use process::{Context, Error, Result};
 
 /// What a mount needs under it.
@@ -106,10 +107,11 @@ fn likely_cause(errno: Errno, links: Links) -> &'static str {
     }
 }
 
-/// Makes sure that `place` can carry a mount: of the right kind, and not the root itself.
+/// Makes sure that `place` can carry a mount: of the right kind, not the root itself, and not the kernel's.
 ///
 /// # Errors
-/// A file where a folder is needed, or the other way round; or a path that leads back to the root.
+/// A file where a folder is needed, or the other way round; or a path that leads back to the root, or into
+/// `/proc`: who covers files there makes others believe that they wrote to the kernel (CVE-2019-16884).
 pub fn check(root: BorrowedFd<'_>, place: BorrowedFd<'_>, path: &Path, kind: Place) -> Result<()> {
     let (root, found) = (fstat(root).during("stat", "/")?, fstat(place).during("stat", path.display())?);
     let is_folder = found.st_mode & libc::S_IFMT == libc::S_IFDIR;
@@ -118,8 +120,13 @@ pub fn check(root: BorrowedFd<'_>, place: BorrowedFd<'_>, path: &Path, kind: Pla
         _ if (found.st_dev, found.st_ino) == (root.st_dev, root.st_ino) => {
             refuse("it leads to the container's root itself")
         }
+        _ if is_proc(place) => refuse("it leads into /proc"),
         Place::Folder if !is_folder => refuse("the source is a folder, the target a file"),
         Place::File if is_folder => refuse("the source is a file, the target a folder"),
         _ => Ok(()),
     }
+}
+
+fn is_proc(place: BorrowedFd<'_>) -> bool {
+    fstatfs(place).is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC)
 }

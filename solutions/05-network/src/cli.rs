@@ -111,7 +111,12 @@ fn with_files(isolation: Option<Box<dyn Isolation>>, texts: Option<Texts>) -> Is
 
 /// The three files as they are on the host, or in another container: read inside its root.
 fn texts_of(root: Option<&Path>) -> Result<Texts> {
-    let read = |name| read_inside(root, &format!("/etc/{name}")).map(|text| (name, text));
+    let read = |name| match read_inside(root, &format!("/etc/{name}")) {
+        Err(error) if root.is_some_and(|root| !root.exists()) => {
+            Err(error.because("there must be such a process here"))
+        }
+        text => text.map(|text| (name, text)),
+    };
     ["hosts", "hostname", "resolv.conf"].into_iter().map(read).collect()
 }
 
@@ -137,11 +142,25 @@ fn ports(given: &ArgMatches) -> Result<Vec<port::Wish>> {
 }
 
 fn wish(given: &ArgMatches) -> Wish {
-    let (name, aliases) = (words(given, "name"), words(given, "network-alias"));
-    Wish { names: [name, aliases].concat(), ports: Vec::new(), address: given.get_one("ip").copied() }
+    Wish {
+        name: given.get_one("name").cloned(),
+        aliases: words(given, "network-alias"),
+        ports: Vec::new(),
+        address: given.get_one("ip").copied(),
+    }
 }
 
 fn identity(given: &ArgMatches) -> Result<Identity> {
+    // They stand in lines of words: a blank would begin another word, a line end another line.
+    for flag in ["hostname", "dns-search", "dns-option"] {
+        if let Some(word) = words(given, flag).iter().find(|word| word.contains(char::is_whitespace)) {
+            return Err(Error::refused(
+                "use",
+                format!("--{flag} {word:?}"),
+                "it is one word, without blanks",
+            ));
+        }
+    }
     let of_host = || gethostname().map(|name| name.to_string_lossy().into_owned());
     let hostname = given.get_one::<String>("hostname").cloned();
     let refuse = |text: &String| Error::refused("--dns", text, "it is no IP address");

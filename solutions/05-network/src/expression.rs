@@ -46,8 +46,11 @@ const NFTA_NAT_FAMILY: u16 = 2;
 const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
 const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
 
+const NFT_FIB_RESULT_OIF: u32 = 1;
 const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
+const NFTA_FIB_F_SADDR: u32 = 1 << 0;
 const NFTA_FIB_F_DADDR: u32 = 1 << 1;
+const NFTA_FIB_F_IIF: u32 = 1 << 3;
 /// `ct state`: an answer, or an error about a connection (`NF_CT_STATE_BIT`).
 const ESTABLISHED_OR_RELATED: u32 = 1 << 1 | 1 << 2;
 /// `ct status`: the destination was translated (`<linux/netfilter/nf_conntrack_common.h>`).
@@ -102,18 +105,32 @@ pub fn translated() -> Phrase {
     has_bit(libc::NFT_CT_STATUS, IPS_DST_NAT)
 }
 
-/// `fib daddr type local`: it is for an address of this host.
-pub fn for_this_host() -> Phrase {
-    let query = Attributes::new()
-        .big_endian(NFTA_FIB_DREG, register(0))
-        .big_endian(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE)
-        .big_endian(NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
-    vec![expression("fib", &query), equal(0, &u32::from(libc::RTN_LOCAL).to_ne_bytes())]
+/// `iifname != NAME`
+pub fn iifname_is_not(name: &str) -> Phrase {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.resize(16, 0);
+    vec![meta(libc::NFT_META_IIFNAME, 0), compare(0, libc::NFT_CMP_NEQ, &bytes)]
 }
 
-/// `ip daddr 127.0.0.0/8`: the first byte of its destination, the 17th of the header.
-pub fn for_loopback() -> Phrase {
-    let first_byte = payload(libc::NFT_PAYLOAD_NETWORK_HEADER, 16, 1, 0);
+/// `fib daddr type local`: it is for an address of this host.
+pub fn for_this_host() -> Phrase {
+    let local = u32::from(libc::RTN_LOCAL).to_ne_bytes();
+    vec![fib(NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR), equal(0, &local)]
+}
+
+/// `fib saddr . iif oif 0`: an answer to its source would not leave by the link by which it came.
+pub fn source_lies_elsewhere() -> Phrase {
+    vec![fib(NFT_FIB_RESULT_OIF, NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF), equal(0, &[0; 4])]
+}
+
+/// Where an IPv4 header has its source, in bytes from the beginning.
+pub const SOURCE: u32 = 12;
+/// And its destination.
+pub const DESTINATION: u32 = 16;
+
+/// `ip daddr 127.0.0.0/8`, or `ip saddr ..`: the first byte of that address.
+pub fn loopback(offset: u32) -> Phrase {
+    let first_byte = payload(libc::NFT_PAYLOAD_NETWORK_HEADER, offset, 1, 0);
     [family(libc::NFPROTO_IPV4), vec![first_byte, equal(0, &[127])]].concat()
 }
 
@@ -181,6 +198,15 @@ fn meta(key: c_int, into: Register) -> Expression {
     let body =
         Attributes::new().big_endian(NFTA_META_DREG, register(into)).big_endian(NFTA_META_KEY, key as u32);
     expression("meta", &body)
+}
+
+/// What the routing tables say of the packet.
+fn fib(result: u32, flags: u32) -> Expression {
+    let body = Attributes::new()
+        .big_endian(NFTA_FIB_DREG, register(0))
+        .big_endian(NFTA_FIB_RESULT, result)
+        .big_endian(NFTA_FIB_FLAGS, flags);
+    expression("fib", &body)
 }
 
 /// `length` bytes of a header, from `offset` on.

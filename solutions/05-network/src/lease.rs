@@ -33,8 +33,10 @@ pub struct Lease {
     pub address: Ipv4Addr,
     /// Its IPv6 address, with the same number in its subnet.
     pub address6: Option<Ipv6Addr>,
-    /// The name it is known by, then its aliases.
-    pub names: Vec<String>,
+    /// The name it is known by; nobody else on the network has it.
+    pub name: Option<String>,
+    /// Other names, which several containers may have.
+    pub aliases: Vec<String>,
     /// Its published ports.
     pub ports: Vec<Published>,
     /// Whose it is; none if that cannot be read, and then it is nobody's.
@@ -52,6 +54,11 @@ impl Lease {
         !self.runner.as_ref().is_some_and(Runner::is_alive)
     }
 
+    /// All its names.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.name.iter().chain(&self.aliases)
+    }
+
     /// All its addresses.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         std::iter::once(self.address.into()).chain(self.address6.map(IpAddr::from))
@@ -64,7 +71,8 @@ impl Lease {
         Lease {
             address,
             address6: one("address6").and_then(|text| text.parse().ok()),
-            names: all("name").map(str::to_owned).collect(),
+            name: one("name").map(str::to_owned),
+            aliases: all("alias").map(str::to_owned).collect(),
             ports: all("port").filter_map(|text| text.parse().ok()).collect(),
             runner: one("runner").and_then(Runner::parse),
         }
@@ -77,7 +85,8 @@ impl fmt::Display for Lease {
         writeln!(f, "link {}", self.link())?;
         self.runner.iter().try_for_each(|runner| writeln!(f, "runner {runner}"))?;
         self.address6.iter().try_for_each(|address| writeln!(f, "address6 {address}"))?;
-        self.names.iter().try_for_each(|name| writeln!(f, "name {name}"))?;
+        self.name.iter().try_for_each(|name| writeln!(f, "name {name}"))?;
+        self.aliases.iter().try_for_each(|alias| writeln!(f, "alias {alias}"))?;
         self.ports.iter().try_for_each(|port| writeln!(f, "port {port}"))
     }
 }
@@ -114,8 +123,10 @@ fn addresses_in(folder: &Path) -> Result<HashSet<Ipv4Addr>> {
 /// What a container wants of a network.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
-    /// The name it is to be known by, then its aliases.
-    pub names: Vec<String>,
+    /// The name it is to be known by.
+    pub name: Option<String>,
+    /// Other names.
+    pub aliases: Vec<String>,
     /// Ports that are held for it.
     pub ports: Vec<Published>,
     /// This very address.
@@ -145,8 +156,14 @@ impl Held {
             None => next(self.network.subnet4, self.last(), &taken),
         };
         let Some(address) = address else { return Err(self.nothing_left(wish)) };
-        let (address6, names, ports) = (self.address6(address), wish.names.clone(), wish.ports.clone());
-        let lease = Lease { address, address6, names, ports, runner: Some(Runner::myself()?) };
+        let lease = Lease {
+            address,
+            address6: self.address6(address),
+            name: wish.name.clone(),
+            aliases: wish.aliases.clone(),
+            ports: wish.ports.clone(),
+            runner: Some(Runner::myself()?),
+        };
         if self.write(&lease)? { Ok(lease) } else { Err(self.nothing_left(wish)) }
     }
 
@@ -213,7 +230,7 @@ impl Held {
     }
 
     fn check(&self, wish: &Wish) -> Result<()> {
-        wish.names.iter().try_for_each(|name| check_name(name))?;
+        wish.name.iter().chain(&wish.aliases).try_for_each(|name| check_name(name))?;
         if let Some(address) = wish.address {
             let subnet = self.network.subnet4;
             let is_containers = (2..=subnet.hosts()).contains(&subnet.index(address.into()));
@@ -222,8 +239,11 @@ impl Held {
                 return Err(Error::refused("use the address", address, cause));
             }
         }
-        let Some(name) = wish.names.first() else { return Ok(()) };
-        let same = |lease: &Lease| lease.names.first() == Some(name) && !lease.is_stale();
+        let Some(name) = &wish.name else { return Ok(()) };
+        // As DNS compares: without regard to case.
+        let called =
+            |lease: &Lease| lease.name.as_ref().is_some_and(|other| other.eq_ignore_ascii_case(name));
+        let same = |lease: &Lease| called(lease) && !lease.is_stale();
         match self.leases()?.into_iter().find(same) {
             None => Ok(()),
             Some(lease) => {
@@ -305,7 +325,7 @@ pub(crate) mod tests {
     }
 
     fn named(name: &str) -> Wish {
-        Wish { names: vec![name.to_owned()], ..Wish::default() }
+        Wish { name: Some(name.to_owned()), ..Wish::default() }
     }
 
     #[test]
@@ -313,7 +333,8 @@ pub(crate) mod tests {
         let lease = Lease {
             address: Ipv4Addr::new(10, 208, 0, 2),
             address6: Some("fd00::2".parse().unwrap()),
-            names: vec!["web".to_owned(), "www".to_owned()],
+            name: Some("web".to_owned()),
+            aliases: vec!["www".to_owned()],
             ports: vec!["[::1]:8080:80/tcp".parse().unwrap(), "53:53/udp".parse().unwrap()],
             runner: Some(Runner::myself().unwrap()),
         };
@@ -386,7 +407,7 @@ pub(crate) mod tests {
         let (_state, store) = store("10.208.0.0/29");
         let held = store.lock("harbour").unwrap();
         let first = held.allocate(&Wish::default()).unwrap();
-        assert!(!held.write(&Lease { names: vec!["thief".to_owned()], ..first.clone() }).unwrap());
+        assert!(!held.write(&Lease { name: Some("thief".to_owned()), ..first.clone() }).unwrap());
         // A crash between link and remove leaves a second name of the lease: it must not be written through.
         fs::hard_link(held.folder.join(first.address.to_string()), held.folder.join(".new")).unwrap();
         held.allocate(&Wish::default()).unwrap();

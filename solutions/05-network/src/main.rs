@@ -20,11 +20,24 @@ fn main() -> ExitCode {
         .about("Chapter 5: a network of its own")
         .subcommand_required(true)
         .subcommand(cli::run_command(&FLOORS))
-        .subcommand(network::verbs::command());
+        .subcommand(network::verbs::command())
+        .subcommand(
+            Command::new("message").about("Show the bytes of the netlink message that makes a bridge"),
+        );
     let given = cli::parse(command);
     cli::finish(match given.subcommand() {
         Some(("network", given)) => network::verbs::run(given),
+        Some(("message", _)) => Ok(message()),
         Some((_, given)) => cli::run(&FLOORS, given),
         None => unreachable!("clap asks for a subcommand"),
     })
+}
+
+/// Four bytes a group, eight groups a line; nothing is sent.
+fn message() -> u8 {
+    let bytes = network::link::bridge("harbour", [0x02, 0x42, 10, 77, 0, 1]).encode(1);
+    let groups: Vec<String> =
+        bytes.chunks(4).map(|group| group.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+    groups.chunks(8).for_each(|line| println!("{}", line.join(" ")));
+    0
 }

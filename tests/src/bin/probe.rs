@@ -21,7 +21,7 @@ use nix::unistd::{chdir, chroot, fchdir};
 /// Name, what it does, and the function; the function's text goes to stdout.
 type Probe = (&'static str, &'static str, fn(&[String]) -> Result<String, String>);
 
-const PROBES: [Probe; 17] = [
+const PROBES: [Probe; 18] = [
     ("fds", "the numbers of the open descriptors", fds),
     ("devices", "every node below /dev: type, major:minor, name", devices),
     ("flags", "for each FILE the restrictions of its mount: ro nosuid nodev noexec", flags),
@@ -36,7 +36,8 @@ const PROBES: [Probe; 17] = [
     ("links", "every link: its name, up or down, its addresses", net::links),
     ("serve", "tcp|udp PORT TEXT: answer everybody with TEXT and where they came from", net::serve),
     ("ask", "tcp|udp HOST PORT: what a `serve` there answers", net::ask),
-    ("lookup", "NAME [A|AAAA|PTR|TXT [SERVER]]: what the name server says", net::lookup),
+    ("hear", "PORT: wait a second for one datagram; what came, and from where", net::hear),
+    ("lookup", "NAME [A|AAAA|PTR|TXT|ANY [SERVER]]: what the name server says", net::lookup),
     ("forge", "MAC SOURCE DESTINATION PORT: put a datagram of one's own making on the cable", net::forge),
     ("fork-bomb", "fork until the kernel refuses; how often that worked", fork_bomb),
 ];

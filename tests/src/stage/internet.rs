@@ -4,13 +4,14 @@
 //! 2001:db8::1 (RFC 5737, RFC 3849), who knows the host, 203.0.113.2 and 2001:db8::2, and nothing behind it. So
 //! only what a container sends under the host's address is answered.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 
@@ -63,6 +64,28 @@ impl Internet {
     /// It cannot be started.
     pub fn probe(&self, words: &[&str]) -> Result<Result<String, String>, Trouble> {
         probe(Some(self.namespace.as_fd()), words)
+    }
+
+    /// A UDP socket of the neighbour's, who knows how long an answer may take.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub fn socket(&self, port: u16) -> Result<UdpSocket, Trouble> {
+        let socket = wire::within(self.namespace.as_fd(), || UdpSocket::bind((NEIGHBOUR[0], port)))?;
+        socket.set_read_timeout(Some(Duration::from_millis(300)))?;
+        Ok(socket)
+    }
+
+    /// The link-layer address of the host, as the neighbour finds it out.
+    ///
+    /// # Errors
+    /// The host does not tell.
+    pub fn link_address_of_the_host(&self) -> Result<String, Trouble> {
+        let _ = self.probe(&["ask", "tcp", HOST[0], "9"])?;
+        let known = wire::within(self.namespace.as_fd(), || fs::read_to_string("/proc/thread-self/net/arp"))?;
+        let line = known.lines().find(|line| line.starts_with(HOST[0]));
+        let address = line.and_then(|line| line.split_whitespace().nth(3));
+        address.map(str::to_owned).ok_or_else(|| fail("the neighbour knows the host", known.clone()))
     }
 
     /// Starts `probe serve` at the neighbour's.

@@ -71,6 +71,16 @@ pub fn raise(link: &str) -> io::Result<()> {
     ask(libc::RTM_NEWLINK, 0, &link_header(index(link)?, libc::IFF_UP as u32))
 }
 
+/// Sets the largest packet of a link, in bytes.
+///
+/// # Errors
+/// ENODEV: there is none of this name.
+pub fn largest_packet(link: &str, bytes: u32) -> io::Result<()> {
+    let mut body = link_header(index(link)?, 0);
+    attribute(&mut body, libc::IFLA_MTU, &bytes.to_ne_bytes());
+    ask(libc::RTM_NEWLINK, 0, &body)
+}
+
 /// Gives a link an address, usable at once.
 ///
 /// # Errors
@@ -98,13 +108,14 @@ pub fn route(to: IpAddr, prefix: u8, via: IpAddr) -> io::Result<()> {
     ask(libc::RTM_NEWROUTE, libc::NLM_F_CREATE, &body)
 }
 
-/// `struct ifinfomsg`.
-fn link_header(index: u32, flags: u32) -> Vec<u8> {
+/// `struct ifinfomsg`: number, flags, and which flags to change.
+pub fn link_header(index: u32, flags: u32) -> Vec<u8> {
     let words = [0, index, flags, flags];
     words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect()
 }
 
-fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+/// Appends an attribute: length, kind, value, and zeros up to a multiple of four.
+pub fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.extend((4 + value.len() as u16).to_ne_bytes());
     out.extend(kind.to_ne_bytes());
     out.extend(value);

@@ -65,6 +65,19 @@ pub fn serve(words: &[String]) -> Result<String, String> {
     Ok(String::new())
 }
 
+/// `PORT`: waits a second for one datagram, and says what came, and from where.
+pub fn hear(words: &[String]) -> Result<String, String> {
+    let port: u16 = told("the port", words.first().ok_or("hear PORT")?.parse())?;
+    let socket = told("bind", UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))?;
+    told("wait", socket.set_read_timeout(Some(Duration::from_secs(1))))?;
+    println!("ready");
+    let mut bytes = [0; 512];
+    Ok(match socket.recv_from(&mut bytes) {
+        Ok((length, from)) => format!("{} from {}", String::from_utf8_lossy(&bytes[..length]), from.ip()),
+        Err(_) => "nothing".to_owned(),
+    })
+}
+
 /// `tcp|udp HOST PORT`: what `serve` answers there; an error where nobody does.
 pub fn ask(words: &[String]) -> Result<String, String> {
     let [kind, host, port] = words else { return Err("ask tcp|udp HOST PORT".into()) };
@@ -91,7 +104,8 @@ pub fn ask(words: &[String]) -> Result<String, String> {
     Ok(answer.trim_end().to_owned())
 }
 
-/// `NAME [A|AAAA|PTR|TXT [SERVER]]`: what a name server says: its addresses or names, or why there are none.
+/// `NAME [A|AAAA|PTR|TXT|ANY [SERVER]]`: what a name server says, in its order: addresses or names, or why there are
+/// none.
 pub fn lookup(words: &[String]) -> Result<String, String> {
     let name = words.first().ok_or("lookup NAME [TYPE [SERVER]], or --junk")?;
     if name == "--junk" {
@@ -126,12 +140,14 @@ fn junk() -> Result<String, String> {
 }
 
 /// Numbers of DNS types; RFC 1035, section 3.2.2, and RFC 3596.
-const TYPES: [(&str, u16); 4] = [("A", 1), ("PTR", 12), ("TXT", 16), ("AAAA", 28)];
+const TYPES: [(&str, u16); 5] = [("A", 1), ("PTR", 12), ("TXT", 16), ("AAAA", 28), ("ANY", 255)];
 
 /// RFC 1035, section 4: a header of 12 bytes, then the name, its type and the class IN.
 fn question(name: &str, kind: &str) -> Result<Vec<u8>, String> {
-    let (_, kind) = TYPES.iter().find(|(known, _)| *known == kind).ok_or("A, AAAA, PTR or TXT")?;
-    let mut out = vec![0x4a, 0x17, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    let (_, kind) = TYPES.iter().find(|(known, _)| *known == kind).ok_or("A, AAAA, PTR, TXT or ANY")?;
+    // Each question has an id of its own, as good as random.
+    let [high, low, ..] = std::process::id().wrapping_mul(0x9e37_79b1).to_be_bytes();
+    let mut out = vec![high, low, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.trim_end_matches('.').split('.') {
         out.push(told("a label", u8::try_from(label.len()))?);
         out.extend(label.bytes());
@@ -166,7 +182,6 @@ fn read_answer(bytes: &[u8]) -> Option<String> {
         }
         at = data + length;
     }
-    lines.sort_unstable();
     let mut text = lines.join("\n");
     if lines.is_empty() {
         let _ = write!(text, "{}", if code.is_empty() { "no such record" } else { code });
