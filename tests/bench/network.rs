@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use mount::MountNamespace;
 use network::alone::Alone;
 use network::lease::Wish;
+use network::member::{DEFAULT, Member};
 use network::namespace::in_namespace;
 use network::netlink::Socket;
 use network::store;
@@ -26,12 +27,15 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use process::exit::Exit;
 use process::pid::PidNamespace;
-use process::{Isolation, Program, spawn};
+use process::{Child, Isolation, Program, spawn};
 use user::{Maps, Range, UserNamespace};
 use uts_ipc::{IpcNamespace, UtsNamespace};
 
 /// How many containers are connected at once.
 const CONTAINERS: usize = 100;
+
+/// How often.
+const ROUNDS: usize = 3;
 
 /// The rest before each: work that the kernel puts off must not be hidden.
 const REST: Duration = Duration::from_millis(50);
@@ -148,13 +152,14 @@ fn bare_birth() {
     assert_eq!(status, 0, "the bare child failed");
 }
 
-/// A folder for the state, gone when dropped.
+/// A folder for the state in memory, as /run is; gone when dropped.
 struct State(PathBuf);
 
 impl State {
     fn new() -> State {
         let path = std::env::temp_dir().join(format!("gantry-bench-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a folder");
+        mount(Some("none"), &path, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("a tmpfs");
         State(path)
     }
 
@@ -173,7 +178,8 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = nix::mount::umount(&self.0);
+        let _ = std::fs::remove_dir(&self.0);
     }
 }
 
@@ -202,43 +208,84 @@ fn namespace() -> File {
     thread::spawn(make).join().expect("a thread")
 }
 
+/// A hundred containers, each with a published port, started and ended one after the other.
 fn endpoints() -> bool {
     let state = State::new();
-    let (store, network) = state.network("bench", "10.78.0.0/23");
-    let mut connected = Vec::new();
-    let mut attached = Vec::new();
-    for number in 0..CONTAINERS {
+    let (store, network) = state.network(DEFAULT, "10.78.0.0/23");
+    let (mut attached, mut detached) = (Vec::new(), Vec::new());
+    for port in 20_000..20_020 {
         let netns = namespace();
-        let port = 20_000 + number as u16;
         let mut lease = None;
         attached.push(milliseconds(|| lease = Some(connect(&store, &network, port, &netns))));
-        connected.push((netns, lease.expect("connected")));
-    }
-    let mut removed = Vec::new();
-    while let Some((netns, lease)) = connected.pop() {
         // As after a container's end: its namespace goes first.
         drop(netns);
-        removed.push(milliseconds(|| disconnect(&store, &network, &lease)));
+        let lease = lease.expect("connected");
+        detached.push(milliseconds(|| disconnect(&store, &network, &lease)));
     }
-    let tenth = CONTAINERS / 10;
-    let last_over_first = |times: &[f64]| median(&times[CONTAINERS - tenth..]) / median(&times[..tenth]);
+    let (mut starts, mut ends) = (Edges::default(), Edges::default());
+    for round in 0..ROUNDS {
+        let (mut running, mut started, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        for number in 0..CONTAINERS {
+            let mut container = None;
+            let port = 21_000 + (round * CONTAINERS + number) as u16;
+            started.push(milliseconds(|| container = Some(start(&store, port))));
+            running.push(container.expect("started"));
+        }
+        while let Some((child, member)) = running.pop() {
+            child.signal(libc::SIGKILL).expect("kill");
+            child.wait().expect("wait");
+            ended.push(milliseconds(|| drop(member)));
+        }
+        starts.take(started);
+        // In the other order: the last one of them to end is alone.
+        ended.reverse();
+        ends.take(ended);
+    }
+    println!("a container with all of it starts in {:.2} ms", median(&starts.first));
     let mut kept = promise("attach: NAT and a published port, median", median(&attached), 15.0, " ms");
-    kept &= promise(
-        "the last ten of a hundred, as a multiple of the first ten",
-        last_over_first(&attached),
-        1.3,
-        "",
-    );
-    kept &= promise("remove, median", median(&removed), 15.0, " ms");
-    // Removed in reverse: the first removal is that with a hundred connected.
-    kept &= promise(
-        "with a hundred connected, as a multiple of the last ones",
-        1.0 / last_over_first(&removed),
-        1.3,
-        "",
-    );
+    kept &= promise("detach, median", median(&detached), 15.0, " ms");
+    kept &= promise("start: last ten of a hundred, by the first ten", starts.ratio(), 1.3, "");
+    kept &= promise("end: with ninety neighbours, by alone", ends.ratio(), 1.3, "");
     bridge::remove(&network).expect("remove the bridge");
     kept
+}
+
+/// The first and the last tens of some hundreds.
+#[derive(Default)]
+struct Edges {
+    first: Vec<f64>,
+    last: Vec<f64>,
+}
+
+impl Edges {
+    fn take(&mut self, times: Vec<f64>) {
+        let tenth = times.len() / 10;
+        self.first.extend(&times[..tenth]);
+        self.last.extend(&times[times.len() - tenth..]);
+    }
+
+    fn ratio(&self) -> f64 {
+        median(&self.last) / median(&self.first)
+    }
+}
+
+/// A container with every namespace and a published port, that does nothing.
+fn start(store: &Store, port: u16) -> (Child, Vec<Box<dyn Isolation>>) {
+    let program = Program {
+        command: vec!["/bin/sleep".into(), "1000".into()],
+        environment: vec![("PATH".into(), "/bin".into())],
+        workdir: "/".into(),
+        ..Program::default()
+    };
+    let ports = network::port::wishes(&format!("{port}:80")).expect("a port");
+    let mut all: Vec<Box<dyn Isolation>> = vec![
+        Box::new(PidNamespace),
+        Box::new(MountNamespace::default()),
+        Box::new(UtsNamespace { hostname: None, domainname: None }),
+        Box::new(IpcNamespace { files: None }),
+        Box::new(Member::new(store.clone(), DEFAULT.to_owned(), Wish::default(), ports, None)),
+    ];
+    (spawn(&program, &mut all).expect("it starts"), all)
 }
 
 /// Bytes a second, in GiB, that a client outside sends to a server in a container by the host's published port.
@@ -329,9 +376,16 @@ fn throughput() -> bool {
     let lease = connect(&store, &network, 8080, &ours);
     by_tools(&theirs);
     let (mut our_rates, mut their_rates) = (Vec::new(), Vec::new());
-    for _ in 0..9 {
-        our_rates.push(rate(&our_outside, &ours, (Ipv4Addr::new(203, 0, 50, 2), 8080).into()));
-        their_rates.push(rate(&their_outside, &theirs, (Ipv4Addr::new(203, 0, 51, 2), 8081).into()));
+    let (us, them) = ((Ipv4Addr::new(203, 0, 50, 2), 8080), (Ipv4Addr::new(203, 0, 51, 2), 8081));
+    for round in 0..20 {
+        // Who comes first changes: if that matters, it matters to both.
+        if round % 2 == 0 {
+            our_rates.push(rate(&our_outside, &ours, us.into()));
+            their_rates.push(rate(&their_outside, &theirs, them.into()));
+        } else {
+            their_rates.push(rate(&their_outside, &theirs, them.into()));
+            our_rates.push(rate(&our_outside, &ours, us.into()));
+        }
     }
     let (our_rate, their_rate) = (median(&our_rates), median(&their_rates));
     println!("throughput by a published port {our_rate:.2} GiB/s, by `ip` and `nft` {their_rate:.2} GiB/s");

@@ -6,7 +6,7 @@ use crate::message::{Attributes, Message};
 use crate::subnet::Subnet;
 
 // ANCHOR: address
-/// Gives a link an address; does nothing if it has it. The subnet around it becomes reachable through the
+/// Gives a link an address; EEXIST if it has it. The subnet around it becomes reachable through the
 /// link.
 pub fn add(link: u32, address: IpAddr, prefix: u8) -> Message {
     // Nobody else on our networks gives out addresses, so IPv6 need not ask for a second whether it is taken.
@@ -18,7 +18,7 @@ pub fn add(link: u32, address: IpAddr, prefix: u8) -> Message {
     if address.is_ipv4() {
         body = body.bytes(libc::IFA_BROADCAST, &octets(Subnet::around(address, prefix).broadcast()));
     }
-    let flags = libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
+    let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
     Message::new("add address", &format!("{address}/{prefix}"), libc::RTM_NEWADDR, flags, body)
 }
 // ANCHOR_END: address

@@ -33,12 +33,18 @@ pub fn ensure(network: &Network) -> Result<()> {
 /// The bridge, with an address in each subnet.
 fn make(network: &Network, subnets: &[Subnet]) -> Result<()> {
     let mut route = Socket::route()?;
-    route.send(&[link::bridge(&network.bridge, mac(network))])?;
-    sysctl::quiet_ipv6(&network.bridge)?;
-    route.send(&[link::up(&network.bridge)])?;
-    let bridge = link::index(&mut route, &network.bridge)?;
-    let add = |subnet: &Subnet| address::add(bridge, Network::gateway(*subnet), subnet.prefix);
-    route.send(&subnets.iter().map(add).collect::<Vec<_>>())
+    // One that is there is left alone: whatever is set again, it tells all its ports about.
+    if !link::find(&mut route, &network.bridge).is_ok_and(|found| found.up) {
+        route.send(&[link::bridge(&network.bridge, mac(network))])?;
+        sysctl::quiet_ipv6(&network.bridge)?;
+        route.send(&[link::up(&network.bridge)])?;
+    }
+    let bridge = link::find(&mut route, &network.bridge)?.index;
+    for subnet in subnets {
+        let gateway = address::add(bridge, Network::gateway(*subnet), subnet.prefix);
+        present_is_fine(route.send(&[gateway]))?;
+    }
+    Ok(())
 }
 
 /// Removes a network; containers that are on it lose it.
@@ -55,6 +61,14 @@ pub fn remove(network: &Network) -> Result<()> {
 pub(crate) fn absent_is_fine(deleted: Result<()>) -> Result<()> {
     match deleted {
         Err(Error { errno: Errno::ENODEV, .. }) => Ok(()),
+        done => done,
+    }
+}
+
+/// Nor need an address be given twice.
+fn present_is_fine(added: Result<()>) -> Result<()> {
+    match added {
+        Err(Error { errno: Errno::EEXIST, .. }) => Ok(()),
         done => done,
     }
 }

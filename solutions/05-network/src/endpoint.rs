@@ -28,7 +28,7 @@ pub const LINK: &str = "eth0";
 pub fn attach(network: &Network, lease: &Lease, mtu: u32, netns: BorrowedFd<'_>) -> Result<()> {
     let mut route = Socket::route()?;
     plug_in(&mut route, network, lease, mtu, netns)?;
-    route.send(&[link::hairpin(&lease.link())])?;
+    route.send(&[link::port(&lease.link())])?;
     in_namespace(netns, || furnish(network, lease))
 }
 
@@ -63,7 +63,7 @@ fn plug_in(
 ) -> Result<()> {
     let pair = link::Veth {
         name: &lease.link(),
-        bridge: link::index(route, &network.bridge)?,
+        bridge: link::find(route, &network.bridge)?.index,
         peer: LINK,
         peer_mac: link::mac(lease.address),
         netns,
@@ -78,26 +78,20 @@ fn furnish(network: &Network, lease: &Lease) -> Result<()> {
     sysctl::quiet_ipv6(LINK)?;
     // The first 1024 ports are for root of a machine that many share. Nobody shares this one.
     sysctl::set("ipv4/ip_unprivileged_port_start", "0")?;
-    route.send(&[link::up("lo"), link::up(LINK)])?;
-    let link = link::index(&mut route, LINK)?;
-    let mut all = Vec::new();
+    let link = link::find(&mut route, LINK)?.index;
+    let (mut all, mut ways) = (Vec::new(), Vec::new());
     for (ip, subnet) in usable(lease).into_iter().zip(network.subnets()) {
         all.push(address::add(link, ip, subnet.prefix));
         if !network.internal {
-            all.push(route::default(link, Network::gateway(subnet)));
+            ways.push(route::default(link, Network::gateway(subnet)));
         }
     }
+    // Addresses first: what a link has when it comes up, it tells its neighbours in one piece.
+    all.extend([link::up("lo"), link::up(LINK)]);
+    all.extend(ways);
     route.send(&all)
 }
 // ANCHOR_END: attach
-
-/// Switches a network namespace's loopback on: all that a container without a network has.
-///
-/// # Errors
-/// As for [`in_namespace`].
-pub fn loopback(netns: BorrowedFd<'_>) -> Result<()> {
-    in_namespace(netns, || Socket::route()?.send(&[link::up("lo")]))
-}
 
 /// The addresses of a lease, as far as there is IPv6 where we are.
 fn usable(lease: &Lease) -> Vec<IpAddr> {

@@ -11,12 +11,17 @@ use process::{Error, Result};
 
 use crate::message::{Attributes, Message};
 use crate::netlink::{Socket, attribute};
+use crate::sysctl;
 
 /// The attribute of a pair that describes its other end (`<linux/veth.h>`).
 const VETH_INFO_PEER: u16 = 1;
 
 /// The attribute of a bridge port that lets a frame leave where it came in (`<linux/if_link.h>`).
 const IFLA_BRPORT_MODE: u16 = 4;
+
+/// How a link gets its first IPv6 address, and that it gets none (`<linux/if_link.h>`).
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 
 /// A link-layer address, six bytes.
 pub type Mac = [u8; 6];
@@ -47,14 +52,14 @@ pub struct Veth<'a> {
 
 impl Veth<'_> {
     // ANCHOR: veth
-    /// Makes it, and switches our end on. Fails with EEXIST if either name is taken.
+    /// Makes it; both ends are off. Fails with EEXIST if either name is taken.
     pub fn create(&self) -> Message {
         let peer = Attributes::after(&header(false))
             .text(libc::IFLA_IFNAME, self.peer)
             .number(libc::IFLA_NET_NS_FD, self.netns.as_raw_fd() as u32)
             .bytes(libc::IFLA_ADDRESS, &self.peer_mac)
             .number(libc::IFLA_MTU, self.mtu);
-        let body = Attributes::after(&header(true))
+        let body = Attributes::after(&header(false))
             .text(libc::IFLA_IFNAME, self.name)
             .number(libc::IFLA_MASTER, self.bridge)
             .number(libc::IFLA_MTU, self.mtu)
@@ -82,16 +87,22 @@ pub fn bridge(name: &str, mac: Mac) -> Message {
     Message::new("create bridge", name, libc::RTM_NEWLINK, libc::NLM_F_CREATE, body)
 }
 
-/// Lets a port send a frame back where it came from: a container that asks for its own published port. It is
-/// needed where `bridge-nf-call-iptables` is on: then a bridge translates addresses itself and does not ask
-/// the host.
-pub fn hairpin(name: &str) -> Message {
-    let port = Attributes::new()
+/// Readies our end of a pair and switches it on.
+///
+/// It may send a frame back where it came from, to a container that asks for its own published port: needed where
+/// `bridge-nf-call-iptables` is on, for then a bridge translates addresses itself and does not ask the host. And it
+/// has no IPv6 address of its own: a port of a switch speaks with nobody.
+pub fn port(name: &str) -> Message {
+    let hairpin = Attributes::new()
         .text(libc::IFLA_INFO_SLAVE_KIND, "bridge")
         .nest(libc::IFLA_INFO_SLAVE_DATA, &Attributes::new().bytes(IFLA_BRPORT_MODE, &[1]));
-    let body =
-        Attributes::after(&header(false)).text(libc::IFLA_IFNAME, name).nest(libc::IFLA_LINKINFO, &port);
-    Message::new("set hairpin mode", name, libc::RTM_NEWLINK, 0, body)
+    let no_address = Attributes::new().bytes(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
+    let mut body =
+        Attributes::after(&header(true)).text(libc::IFLA_IFNAME, name).nest(libc::IFLA_LINKINFO, &hairpin);
+    if sysctl::has_ipv6() {
+        body = body.nest(libc::IFLA_AF_SPEC, &Attributes::new().nest(libc::AF_INET6 as u16, &no_address));
+    }
+    Message::new("ready port", name, libc::RTM_NEWLINK, 0, body)
 }
 
 /// Switches a link on.
@@ -106,34 +117,34 @@ pub fn delete(name: &str) -> Message {
     Message::new("delete link", name, libc::RTM_DELLINK, 0, body)
 }
 
-/// The number of a link.
-///
-/// # Errors
-/// ENODEV: there is none of this name.
-pub fn index(socket: &mut Socket, name: &str) -> Result<u32> {
-    let replies = ask_about(socket, name)?;
-    let number = replies.first().and_then(|reply| reply.get(4..)?.first_chunk());
-    let none = || Error::new("find link", name, Errno::ENODEV);
-    number.map(|bytes| u32::from_ne_bytes(*bytes)).ok_or_else(none)
+/// What the kernel says of a link.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// Its number.
+    pub index: u32,
+    /// Whether it is switched on.
+    pub up: bool,
+    /// The largest packet, in bytes.
+    pub mtu: Option<u32>,
 }
 
-/// The largest packet of a link, in bytes.
+/// Finds a link by its name.
 ///
 /// # Errors
 /// ENODEV: there is none of this name.
-pub fn mtu(socket: &mut Socket, name: &str) -> Result<Option<u32>> {
-    let replies = ask_about(socket, name)?;
-    // Attributes come behind `struct ifinfomsg`.
-    let value = replies.first().and_then(|reply| attribute(reply.get(16..)?, libc::IFLA_MTU)?.first_chunk());
-    Ok(value.map(|bytes| u32::from_ne_bytes(*bytes)))
+pub fn find(socket: &mut Socket, name: &str) -> Result<Found> {
+    let body = Attributes::after(&header(false)).text(libc::IFLA_IFNAME, name);
+    let replies = socket.ask(&[Message::new("find link", name, libc::RTM_GETLINK, 0, body)])?;
+    let found = replies.first().and_then(|reply| {
+        // `struct ifinfomsg` again, with the attributes behind it.
+        let number = |bytes: Option<&[u8]>| Some(u32::from_ne_bytes(*bytes?.first_chunk()?));
+        let (index, flags) = (number(reply.get(4..))?, number(reply.get(8..))?);
+        let mtu = number(attribute(reply.get(16..)?, libc::IFLA_MTU));
+        Some(Found { index, up: flags & libc::IFF_UP as u32 != 0, mtu })
+    });
+    found.ok_or_else(|| Error::new("find link", name, Errno::ENODEV))
 }
 // ANCHOR_END: link
-
-/// What the kernel says of a link.
-fn ask_about(socket: &mut Socket, name: &str) -> Result<Vec<Vec<u8>>> {
-    let body = Attributes::after(&header(false)).text(libc::IFLA_IFNAME, name);
-    socket.ask(&[Message::new("find link", name, libc::RTM_GETLINK, 0, body)])
-}
 
 /// `struct ifinfomsg`: family, kind of hardware, number, flags, and which flags to change. We name links by
 /// name and change one flag at most.

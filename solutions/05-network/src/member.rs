@@ -192,7 +192,7 @@ fn sockets() -> Result<(UdpSocket, TcpListener)> {
 fn mtu() -> Result<u32> {
     let routes = routes::read();
     match routes::way_out(&routes) {
-        Some(name) => Ok(link::mtu(&mut Socket::route()?, name)?.unwrap_or(MTU)),
+        Some(name) => Ok(link::find(&mut Socket::route()?, name)?.mtu.unwrap_or(MTU)),
         None => Ok(MTU),
     }
 }
