@@ -194,6 +194,7 @@ pub fn own_mounts_refuse_links(case: &Case) -> Verdict {
     full(case, &[], "test -d /proc/1")?.code_is(0)?;
     // Nor may a volume cover the kernel's files: who writes there later would believe that the kernel heard it
     // (CVE-2019-16884).
+    fs::create_dir_all("/tmp/source")?;
     symlink("/proc/self/attr", demo.join("attr"))?;
     symlink("/proc", demo.join("kernel"))?;
     for target in ["attr", "kernel/sys"] {
