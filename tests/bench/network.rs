@@ -16,8 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mount::MountNamespace;
+use network::allocation::Wish;
 use network::alone::Alone;
-use network::lease::Wish;
 use network::member::{DEFAULT, Member};
 use network::namespace::in_namespace;
 use network::netlink::Socket;

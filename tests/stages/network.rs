@@ -7,12 +7,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
 
 use super::network_crash::{what_a_killed_runner_leaves_is_removed, what_runners_left_makes_room};
+use super::network_files::{
+    files_of_the_image_are_left_alone, files_say_who_the_container_is, who_has_no_right_gets_a_clear_word,
+};
 use super::network_names::{
     names_are_forwarded_to_the_hosts_servers, neighbours_are_known_by_name,
     the_default_network_knows_no_names, the_resolver_answers_whatever_comes,
@@ -24,11 +26,9 @@ use super::network_ports::{
 };
 use super::network_world::{
     an_internal_network_has_no_way_out, networks_are_apart, the_world_sees_the_hosts_address,
-    who_has_no_right_is_connected_by_a_helper,
 };
-use super::user::{become_ordinary, ordinary_id, own_demo};
 use crate::lab::{HOME, PROBE};
-use crate::stage::case::{Case, Run, Running, eventually, write};
+use crate::stage::case::{Case, Run, Running, eventually};
 use crate::stage::internet::{Internet, Server, by_host, command, has_ipv6};
 use crate::stage::tests;
 use crate::stage::verdict::{Trouble, Verdict, holds, same};
@@ -168,89 +168,6 @@ pub fn a_network_of_its_own_has_only_loopback(case: &Case) -> Verdict {
     Ok(())
 }
 
-pub fn files_say_who_the_container_is(case: &Case) -> Verdict {
-    let show = "cat /etc/hostname; cat /etc/hosts; cat /etc/resolv.conf";
-    let flags = ["--hostname", "harbour", "--add-host", "quay:192.0.2.7", "--add-host", "pier:[2001:db8::7]"];
-    let run = on(case, "none", &flags, show)?;
-    run.code_is(0)?
-        .claim(run.out.starts_with("harbour\n127.0.0.1\tlocalhost\n"), "its name, then loopback's")?;
-    run.out_has("::1\tlocalhost")?.out_has("192.0.2.7\tquay")?.out_has("2001:db8::7\tpier")?;
-    let run = on(case, "none", &["--add-host", "quay"], "true")?;
-    run.code_is(125)?.err_has("NAME:IP")?.err_is_one_line()?;
-    // Who shares the host's network is called what the host is, and asks whom the host asks.
-    let resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    on(case, "host", &[], "cat /etc/resolv.conf")?.code_is(0)?.out_is(&resolv)?;
-    // Every user of the container reads them.
-    on(case, "none", &[], "stat -c %a /etc/hosts /etc/hostname /etc/resolv.conf")?.out_is("644\n644\n644")?;
-    Ok(())
-}
-
-pub fn files_of_the_image_are_left_alone(case: &Case) -> Verdict {
-    let etc = case.demo().join("etc");
-    write(&etc.join("hosts"), "of the image\n")?;
-    write(&case.demo().join("srv/resolv"), "of the image, elsewhere\n")?;
-    let resolv = etc.join("resolv.conf");
-    let _ = fs::remove_file(&resolv);
-    symlink("../srv/resolv", &resolv)?;
-    let run = on(
-        case,
-        "none",
-        &["--add-host", "quay:192.0.2.7"],
-        "cat /etc/hosts; echo more >> /etc/hosts; cat /etc/resolv.conf; ls /etc",
-    )?;
-    run.code_is(0)?.out_has("192.0.2.7\tquay")?.out_lacks("of the image")?.out_has("passwd")?;
-    same("the image's own /etc/hosts", "of the image\n".to_owned(), fs::read_to_string(etc.join("hosts"))?)?;
-    same(
-        "the file behind its link",
-        "of the image, elsewhere\n".to_owned(),
-        fs::read_to_string(case.demo().join("srv/resolv"))?,
-    )?;
-    // Images of machines with systemd: the link leads nowhere.
-    fs::remove_file(&resolv)?;
-    symlink("../run/systemd/resolve/stub-resolv.conf", &resolv)?;
-    on(case, "host", &[], "cat /etc/resolv.conf && echo there")?.code_is(0)?.out_has("there")?;
-    // A hostile image: a link out of the root, to a file that exists there.
-    write(Path::new("/tmp/outside"), "of the host\n")?;
-    fs::remove_file(&resolv)?;
-    symlink("/../../../../../../tmp/outside", &resolv)?;
-    on(case, "none", &[], "cat /etc/resolv.conf")?.out_lacks("of the host")?;
-    same("a file outside the root", "of the host\n".to_owned(), fs::read_to_string("/tmp/outside")?)?;
-    // Nor into the kernel's files: whatever writes there later would believe that the kernel heard it.
-    fs::remove_file(&resolv)?;
-    symlink("/proc/self/attr/exec", &resolv)?;
-    on(case, "none", &[], "true")?.code_is(125)?.err_has("/proc")?.err_is_one_line()?;
-    fs::remove_file(&resolv)?;
-    // What covers /etc for a moment is gone, and what it leaves holds data only.
-    let of_hosts = "grep ' /etc/hosts ' /proc/self/mountinfo";
-    on(case, "none", &[], of_hosts)?.out_has("nosuid,nodev,noexec")?.out_has("size=1024k")?;
-    let run = on(case, "none", &["--read-only"], "mount | grep ' on /etc '; touch /etc/new; cat /etc/hosts")?;
-    run.code_is(0)?.out_lacks(" on /etc ")?.err_has("Read-only")?.out_has("localhost")?;
-    Ok(())
-}
-
-pub fn who_has_no_right_gets_a_clear_word(case: &Case) -> Verdict {
-    let ordinary = |flags: &[&str]| -> Result<Run, Trouble> {
-        let words = [&["run", "--rootfs", "demo"], flags, &["--", "probe", "links"]].concat();
-        own_demo(case, ordinary_id(case))?;
-        let change = |command: &mut std::process::Command| {
-            command.env("PATH", "/nowhere");
-            become_ordinary(case, command, &[]);
-        };
-        case.start_with(&words, change)?.wait()
-    };
-    let run = ordinary(&[])?;
-    run.code_is(0)?.claim(run.out.starts_with("lo up"), "without a helper, loopback only")?;
-    run.err_has("package `passt`")?.err_has("--network none")?.err_is_one_line()?;
-    let silent = ordinary(&["--network", "none"])?;
-    silent.code_is(0)?.claim(silent.err.is_empty(), "who asks for no network hears nothing about it")?;
-    ordinary(&["-p", "8080:80"])?.code_is(125)?.err_has("package `passt`")?.err_is_one_line()?;
-    ordinary(&["--network", "bridge"])?
-        .code_is(125)?
-        .err_has("--network bridge: it takes CAP_NET_ADMIN")?
-        .err_is_one_line()?;
-    who_has_no_right_is_connected_by_a_helper(case)
-}
-
 pub fn a_cable_leads_to_the_network(case: &Case) -> Verdict {
     let _internet = Internet::plug_in()?;
     // No packet may be larger than the host's way out takes.
@@ -272,19 +189,7 @@ pub fn a_cable_leads_to_the_network(case: &Case) -> Verdict {
     if has_ipv6() {
         run.claim(run.out.trim_end().ends_with("\n0"), "it believes no router that announces itself")?;
     }
-    // The host is the gateway, and answers there.
-    let _server = Server::start(command(None, &["serve", "tcp", "4711", "host"]))?;
-    on(case, "harbour", &flags, "probe ask tcp 10.77.1.1 4711")?.out_is("host sees 10.77.1.9")?;
-    if has_ipv6() {
-        on(case, "harbour", &flags, "probe ask tcp fd77:1::1 4711")?.out_is("host sees fd77:1::9")?;
-    }
-    // A neighbour as well, both ways.
-    let server = serving(case, "harbour", &["--ip", "10.77.1.20"], ["tcp", "80", "quay"])?;
-    let run = on(case, "harbour", &flags, "probe ask tcp 10.77.1.20 80")?;
-    let host = by_host(&["ask", "tcp", "10.77.1.20", "80"])?;
-    stop(server)?;
-    run.code_is(0)?.out_is("quay sees 10.77.1.9")?;
-    same("what the host hears from the container", Ok("quay sees 10.77.1.1".to_owned()), host)?;
+    where_it_leads(case, &flags)?;
     // A link that is there already is left alone, and named.
     let elsewhere = wire::new_namespace()?;
     wire::cable("gt0a4d0109", "far", elsewhere.as_fd())?;
@@ -294,6 +199,22 @@ pub fn a_cable_leads_to_the_network(case: &Case) -> Verdict {
     on(case, "harbour", &["--ip", "10.77.1.1"], "true")?.code_is(125)?.err_has("10.77.1.0/24")?;
     on(case, "harbour", &["--ip", "10.77.2.2"], "true")?.code_is(125)?.err_has("10.77.1.0/24")?;
     Ok(())
+}
+
+/// To the host, which is the gateway, and to a neighbour.
+fn where_it_leads(case: &Case, flags: &[&str]) -> Verdict {
+    let _server = Server::start(command(None, &["serve", "tcp", "4711", "host"]))?;
+    on(case, "harbour", flags, "probe ask tcp 10.77.1.1 4711")?.out_is("host sees 10.77.1.9")?;
+    if has_ipv6() {
+        on(case, "harbour", flags, "probe ask tcp fd77:1::1 4711")?.out_is("host sees fd77:1::9")?;
+    }
+    // A neighbour as well, both ways.
+    let server = serving(case, "harbour", &["--ip", "10.77.1.20"], ["tcp", "80", "quay"])?;
+    let run = on(case, "harbour", flags, "probe ask tcp 10.77.1.20 80")?;
+    let host = by_host(&["ask", "tcp", "10.77.1.20", "80"])?;
+    stop(server)?;
+    run.code_is(0)?.out_is("quay sees 10.77.1.9")?;
+    same("what the host hears from the container", Ok("quay sees 10.77.1.1".to_owned()), host)
 }
 
 pub fn a_container_shares_the_network_of_another(case: &Case) -> Verdict {

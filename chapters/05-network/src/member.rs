@@ -15,9 +15,9 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use process::{Birth, Child, Context, Error, Isolation, Result};
 
+use crate::allocation::{Held, Wish};
 use crate::files::{self, EMBEDDED, ResolvConf};
 use crate::identity::{Identity, Texts};
-use crate::lease::{Held, Wish};
 use crate::namespace::in_namespace;
 use crate::netlink::Socket;
 use crate::port::{self, Reserved};

@@ -192,9 +192,9 @@ fn converse(resolver: &Resolver, mut stream: TcpStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allocation::Wish;
+    use crate::allocation::tests::temporary;
     use crate::dns::tests::ask;
-    use crate::lease::Wish;
-    use crate::lease::tests::temporary;
     use crate::store::{self, Store};
     use simple_dns::{Packet, RCODE, TYPE};
 

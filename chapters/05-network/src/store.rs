@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use process::{Context, Error, Result};
 
-use crate::lease::Held;
+use crate::allocation::Held;
 use crate::random::random;
 use crate::{Network, Subnet};
 
@@ -291,7 +291,7 @@ fn check_sizes(network: &Network) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::tests::temporary;
+    use crate::allocation::tests::temporary;
 
     fn subnets(list: &[&str]) -> Vec<Subnet> {
         list.iter().map(|text| text.parse().unwrap()).collect()

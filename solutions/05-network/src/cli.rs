@@ -12,10 +12,10 @@ use user::caller::{self, Capability};
 use user::identity::read_inside;
 use uts_ipc::{Join, Of};
 
+use crate::allocation::Wish;
 use crate::alone::Alone;
 use crate::files::ResolvConf;
 use crate::identity::{EtcFiles, Identity, Texts};
-use crate::lease::Wish;
 use crate::member::{DEFAULT, Member};
 use crate::rootless::Tool;
 use crate::unprivileged::Unprivileged;

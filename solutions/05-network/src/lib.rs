@@ -13,6 +13,7 @@
 //! that goes there ([`namespace`]). Left out: several hosts, traffic shaping (6 limits other things).
 
 pub mod address;
+pub mod allocation;
 pub mod alone;
 pub mod bridge;
 pub mod cli;

@@ -20,6 +20,8 @@ mod mount_attacks;
 mod network;
 #[path = "../../stages/network_crash.rs"]
 mod network_crash;
+#[path = "../../stages/network_files.rs"]
+mod network_files;
 #[path = "../../stages/network_names.rs"]
 mod network_names;
 #[path = "../../stages/network_ports.rs"]
