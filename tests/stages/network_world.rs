@@ -60,6 +60,10 @@ pub(super) fn who_has_no_right_is_connected_by_a_helper(case: &Case) -> Verdict 
     let _neighbour = internet.serve("tcp", "80")?;
     let tools: Vec<&str> = ["pasta", "slirp4netns"].into_iter().filter(|tool| is_installed(tool)).collect();
     for tool in &tools {
+        // It takes whoever has uid 0 for root, and the ordinary user of a lab with one id has no other.
+        if *tool == "slirp4netns" && !has_many_ids(case) {
+            continue;
+        }
         let run = helped(case, tool, "probe ask tcp 203.0.113.1 80; probe links")?;
         // They need a device that some machines give to root only; that must be told.
         if File::options().read(true).write(true).open("/dev/net/tun").is_err() || !may_open_tun(case) {

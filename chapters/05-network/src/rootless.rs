@@ -119,14 +119,17 @@ impl Helper {
         Ok(())
     }
 
-    /// The last line of its log, or what is known to be wrong.
+    /// The first line of its log that tells of a failure, else the last, or what is known to be wrong.
     fn last_words(&self) -> String {
         let tun = "/dev/net/tun";
         if let Err(error) = File::options().read(true).write(true).open(tun) {
             return format!("{tun}: {error}; `sudo modprobe tun; sudo chmod 666 {tun}` allows it");
         }
         let log = fs::read_to_string(&self.log).unwrap_or_default();
-        log.lines().rfind(|line| !line.is_empty()).unwrap_or("it does not get ready").to_owned()
+        let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
+        let tells = |line: &&&str| ["cannot", "ailed", "rror"].iter().any(|word| line.contains(word));
+        let line = lines.iter().find(tells).or(lines.last());
+        line.copied().unwrap_or("it does not get ready").to_owned()
     }
 }
 
