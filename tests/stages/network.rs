@@ -161,7 +161,10 @@ pub fn a_network_of_its_own_has_only_loopback(case: &Case) -> Verdict {
         "one link is up, the loopback, and has its addresses",
     )?;
     // It works: somebody can be reached at it.
-    let script = format!("{probe} serve tcp 80 itself & sleep 0.2; {probe} ask tcp 127.0.0.1 80; kill $!");
+    let script = format!(
+        "{probe} serve tcp 80 itself & n=0; until {probe} ask tcp 127.0.0.1 80 2>/dev/null || [ $n -gt 100 ]; \
+         do n=$((n+1)); sleep 0.02; done; kill $!"
+    );
     case.sh(&["--network", "none", "--init"], &script)?.out_has("itself sees 127.0.0.1")?;
     let shared = case.sh(&["--network", "host"], &format!("{probe} ask tcp 127.0.0.1 4711"))?;
     shared.code_is(0)?.out_is("host sees 127.0.0.1")?;
@@ -285,6 +288,13 @@ pub fn wrong_use_is_told(case: &Case) -> Verdict {
         let run = case.run(words)?;
         run.code_is(125)?.err_has(expected)?.err_is_one_line()?;
     }
+    // Somebody else's link that is called like a bridge of ours is left alone.
+    network(case, "other", 3, &[])?;
+    let elsewhere = wire::new_namespace()?;
+    wire::cable("gt-other", "far", elsewhere.as_fd())?;
+    wire::raise("gt-other")?;
+    let foreign = on(case, "other", &["--ip", "10.77.3.9"], "true")?;
+    foreign.code_is(125)?.err_has("create bridge gt-other: EOPNOTSUPP")?.err_is_one_line()?;
     let running = serving(case, "harbour", &["--ip", "10.77.1.9"], ["tcp", "80", "quay"])?;
     let used = case.run(&["network", "rm", "harbour"]);
     stop(running)?;

@@ -34,7 +34,7 @@ pub fn ensure(network: &Network) -> Result<()> {
 fn make(network: &Network, subnets: &[Subnet]) -> Result<()> {
     let mut route = Socket::route()?;
     // One that is there is left alone: whatever is set again, it tells all its ports about.
-    if !link::find(&mut route, &network.bridge).is_ok_and(|found| found.up) {
+    if !link::find(&mut route, &network.bridge).is_ok_and(|found| found.up && found.is_bridge) {
         route.send(&[link::bridge(&network.bridge, mac(network))])?;
         sysctl::quiet_ipv6(&network.bridge)?;
         route.send(&[link::up(&network.bridge)])?;

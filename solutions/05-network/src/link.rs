@@ -124,6 +124,8 @@ pub struct Found {
     pub index: u32,
     /// Whether it is switched on.
     pub up: bool,
+    /// Whether it is a bridge.
+    pub is_bridge: bool,
     /// The largest packet, in bytes.
     pub mtu: Option<u32>,
 }
@@ -139,8 +141,14 @@ pub fn find(socket: &mut Socket, name: &str) -> Result<Found> {
         // `struct ifinfomsg` again, with the attributes behind it.
         let number = |bytes: Option<&[u8]>| Some(u32::from_ne_bytes(*bytes?.first_chunk()?));
         let (index, flags) = (number(reply.get(4..))?, number(reply.get(8..))?);
-        let mtu = number(attribute(reply.get(16..)?, libc::IFLA_MTU));
-        Some(Found { index, up: flags & libc::IFF_UP as u32 != 0, mtu })
+        let of = |kind| attribute(reply.get(16..)?, kind);
+        let kind = of(libc::IFLA_LINKINFO).and_then(|info| attribute(info, libc::IFLA_INFO_KIND));
+        Some(Found {
+            index,
+            up: flags & libc::IFF_UP as u32 != 0,
+            is_bridge: kind == Some(b"bridge\0"),
+            mtu: number(of(libc::IFLA_MTU)),
+        })
     });
     found.ok_or_else(|| Error::new("find link", name, Errno::ENODEV))
 }
