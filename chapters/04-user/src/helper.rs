@@ -1,7 +1,7 @@
 //! The two programs that may write a map with ranges for an ordinary user: newuidmap(1) and newgidmap(1).
 //!
 //! They are set-user-id root, look into `/etc/subuid` and `/etc/subgid` themselves, and write the map for us.
-//! This is the one place where the engine needs another program: the right to do it is in that program's file.
+//! The engine needs another program here because the right to do it is in that program's file.
 
 use std::path::PathBuf;
 use std::process::Command;

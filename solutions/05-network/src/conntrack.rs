@@ -8,6 +8,7 @@
 
 use std::net::IpAddr;
 
+use nix::errno::Errno;
 use process::Result;
 
 use crate::Published;
@@ -46,7 +47,7 @@ pub fn forget(addresses: &[IpAddr]) -> Result<()> {
         [CTA_TUPLE_ORIG, CTA_TUPLE_REPLY]
             .map(|direction| delete(*address, &subject, direction, &tuple, SOURCE))
     };
-    Socket::netfilter()?.send(&addresses.iter().flat_map(of).collect::<Vec<_>>())
+    send(&addresses.iter().flat_map(of).collect::<Vec<_>>())
 }
 
 /// Forgets the flows of UDP ports that came before these were published: they would go on past the container.
@@ -65,9 +66,17 @@ pub fn forget_ports(ports: &[Published], addresses: &[IpAddr]) -> Result<()> {
     };
     let udp = ports.iter().filter(|port| port.protocol == Protocol::Udp);
     let messages: Vec<Message> = udp.flat_map(of).collect();
-    if messages.is_empty() { Ok(()) } else { Socket::netfilter()?.send(&messages) }
+    if messages.is_empty() { Ok(()) } else { send(&messages) }
 }
 // ANCHOR_END: forget
+
+fn send(messages: &[Message]) -> Result<()> {
+    Socket::netfilter()?.send(messages).map_err(|error| match error.errno {
+        Errno::EINVAL | Errno::EOPNOTSUPP => error
+            .because("this kernel lacks CONFIG_NF_CT_NETLINK; `sudo modprobe nf_conntrack_netlink` loads it"),
+        _ => error,
+    })
+}
 
 /// Deletes the flows of `address`'s family whose tuple of one direction is like `tuple` in the parts that count.
 fn delete(address: IpAddr, subject: &str, direction: u16, tuple: &Attributes, parts: u32) -> Message {
