@@ -66,7 +66,7 @@ pub(super) fn who_has_no_right_is_connected_by_a_helper(case: &Case) -> Verdict 
         }
         let run = helped(case, tool, "probe ask tcp 203.0.113.1 80; probe links")?;
         // They need a device that some machines give to root only; that must be told.
-        if File::options().read(true).write(true).open("/dev/net/tun").is_err() || !may_open_tun(case) {
+        if File::options().read(true).write(true).open("/dev/net/tun").is_err() || !may_open_tun() {
             run.code_is(125)?.err_has("/dev/net/tun")?.err_is_one_line()?;
         } else {
             run.code_is(0)?.out_has("neighbour sees 203.0.113.2")?.out_has("eth0 up")?;
@@ -84,7 +84,7 @@ fn is_installed(tool: &str) -> bool {
 }
 
 /// Whether the ordinary user of this lab may open the device.
-fn may_open_tun(case: &Case) -> bool {
+fn may_open_tun() -> bool {
     use std::os::unix::fs::PermissionsExt;
     let mode = fs::metadata("/dev/net/tun").map_or(0, |found| found.permissions().mode());
     mode & 0o006 == 0o006
