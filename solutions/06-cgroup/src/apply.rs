@@ -22,9 +22,11 @@ impl Cgroup {
         if limits.is_empty() {
             return Ok(Vec::new());
         }
+        let now = self.now();
+        limits.check_over(&now)?;
         let version = |controller| self.folder(controller).map_or(Version::V2, |folder| folder.version);
         let mut warnings = Vec::new();
-        for write in writes(limits, &self.now(), version) {
+        for write in writes(limits, &now, version) {
             let folder = self.folder(write.controller)?;
             match write.lines.iter().find(|(file, _)| folder.has(file)) {
                 Some((file, line)) => put(folder, file, line)?,

@@ -80,10 +80,9 @@ impl Membership {
         for warning in cgroup.apply(&self.wish.limits)? {
             eprintln!("a limit is not complete: {warning}");
         }
-        if self.wish.writable {
-            delegation::make_inner(cgroup)?;
-        }
-        cgroup.allow_devices(&self.wish.devices, self.wish.devices_asked)
+        // Before there is a cgroup below: version 1 does not change the rules over its head.
+        cgroup.allow_devices(&self.wish.devices, self.wish.devices_asked)?;
+        if self.wish.writable { delegation::make_inner(cgroup) } else { Ok(()) }
     }
 }
 

@@ -92,6 +92,11 @@ impl Cgroup {
         self.folders.iter().filter(|folder| folder.version == Version::V1)
     }
 
+    /// Whether it has not been removed.
+    pub fn is_there(&self) -> bool {
+        self.folders.iter().all(|folder| folder.processes().is_ok())
+    }
+
     /// Takes the lock if its runner is gone; whether it is ours now.
     ///
     /// # Errors

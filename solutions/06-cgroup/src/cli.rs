@@ -126,8 +126,8 @@ pub(crate) fn place(given: &ArgMatches, trees: &Hierarchies) -> Result<Place> {
 // ANCHOR: isolations
 fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
     let limits = limits(given)?;
-    if limits.memory_swap.is_some() && limits.memory.is_none() {
-        return Err(Error::refused("--memory-swap", "", "it needs a --memory"));
+    if let (Some(swap), None) = (given.get_one::<String>("memory-swap"), limits.memory) {
+        return Err(Error::refused("--memory-swap", swap, "it needs a --memory"));
     }
     let rules = given.get_many::<String>("device-cgroup-rule").into_iter().flatten();
     let rules = rules.map(|text| Rule::parse(text)).collect::<Result<Vec<_>>>()?;

@@ -140,7 +140,15 @@ impl Folder {
         self.path.join(file).display().to_string()
     }
 
-    /// The error for a controller or a file that there is not.
+    /// Itself, if it has such a file.
+    ///
+    /// # Errors
+    /// ENOENT: it has not.
+    pub fn must_have(&self, file: &str) -> Result<&Folder> {
+        if self.has(file) { Ok(self) } else { Err(self.lacks(file)) }
+    }
+
+    /// The error for a file that there is not.
     pub fn lacks(&self, file: &str) -> Error {
         Error::new("open", self.of(file), Errno::ENOENT)
     }

@@ -74,12 +74,12 @@ impl Cgroup {
     /// ETIMEDOUT: one of them cannot die, waiting in the kernel.
     pub fn kill(&self) -> Result<()> {
         match self.unified().filter(|folder| folder.has("cgroup.kill")) {
-            Some(folder) => folder.write("cgroup.kill", "1")?,
+            Some(folder) => or_gone(folder.write("cgroup.kill", "1"))?,
             None => self.kill_each()?,
         }
         // Version 1 holds even the dying.
         if self.folder(Controller::Freezer).is_ok_and(|folder| folder.version == Version::V1) {
-            self.resume()?;
+            or_gone(self.resume())?;
         }
         until(|| self.is_empty())
     }
@@ -98,7 +98,7 @@ impl Cgroup {
                 Err(errno) => return Err(errno).during("kill", pid),
             }
         }
-        if can_freeze { self.resume() } else { Ok(()) }
+        if can_freeze { or_gone(self.resume()) } else { Ok(()) }
     }
     // ANCHOR_END: kill
 
@@ -161,10 +161,7 @@ fn busy(folder: &Folder) -> Error {
 }
 
 fn remove_folder(folder: &Folder) -> Result<()> {
-    match folder.remove_children() {
-        Err(error) if [Errno::ENOENT, Errno::ENODEV].contains(&error.errno) => return Ok(()),
-        done => done?,
-    }
+    or_gone(folder.remove_children())?;
     match unlinkat(nix::fcntl::AT_FDCWD, &folder.path, UnlinkatFlags::RemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
         Err(errno) => Err(errno).during("rmdir", folder.path.display()),
@@ -176,10 +173,22 @@ fn collect(folder: &Folder, all: &mut Vec<i32>) -> Result<()> {
     match folder.processes() {
         // Threaded cgroups have no list of processes; those are listed where the thread group's cgroup is.
         Err(error) if error.errno == Errno::EOPNOTSUPP => {}
-        Err(error) if error.errno == Errno::ENODEV => return Ok(()),
+        Err(error) if is_gone(&error) => return Ok(()),
         inside => all.extend(inside?),
     }
     folder.children()?.iter().try_for_each(|child| collect(child, all))
+}
+
+/// Whether the cgroup was removed meanwhile: its runner was faster.
+fn is_gone(error: &Error) -> bool {
+    [Errno::ENOENT, Errno::ENODEV].contains(&error.errno)
+}
+
+fn or_gone(done: Result<()>) -> Result<()> {
+    match done {
+        Err(error) if is_gone(&error) => Ok(()),
+        done => done,
+    }
 }
 
 /// Asks again, ever more rarely, until it is so.

@@ -7,6 +7,7 @@ use process::{Error, Result};
 use uts_ipc::size;
 
 use crate::throttle::Throttle;
+use crate::writes::Now;
 
 // ANCHOR: types
 /// A number, or none.
@@ -77,6 +78,24 @@ impl Limits {
             }
             (Some(Amount::Unlimited), Some(Amount::Of(both))) => {
                 Err(Error::refused("--memory-swap", both, "it needs a --memory"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what does not fit to what the cgroup has now.
+    ///
+    /// # Errors
+    /// A sum of memory and swap alone, where there is more memory than that, or no limit of memory.
+    pub fn check_over(&self, now: &Now) -> Result<()> {
+        match (self.memory, self.memory_swap, now.memory) {
+            (None, Some(Amount::Of(both)), Amount::Unlimited) => {
+                Err(Error::refused("--memory-swap", both, "it needs a --memory"))
+            }
+            (None, Some(Amount::Of(both)), Amount::Of(memory)) if both < memory => {
+                let cause =
+                    format!("there are {memory} bytes of memory now, and it is memory and swap together");
+                Err(Error::refused("--memory-swap", both, cause))
             }
             _ => Ok(()),
         }
