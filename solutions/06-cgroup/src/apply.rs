@@ -7,7 +7,7 @@ use process::{Error, Result};
 
 use crate::limits::{Amount, Limits};
 use crate::writes::{Now, Write, writes};
-use crate::{Cgroup, Controller, Folder, Version};
+use crate::{Cgroup, Controller, Folder, Version, cpuset};
 
 /// Version 1 says "no limit" by a number near the largest that 64 bits hold, rounded down to a page.
 const UNLIMITED_V1: u64 = 1 << 62;
@@ -90,7 +90,8 @@ fn put(folder: &Folder, file: &str, line: &str) -> Result<()> {
     folder.write(file, line).map_err(|error| {
         let cause = likely_cause(file, error.errno);
         error.because(cause)
-    })
+    })?;
+    if file.starts_with("cpuset.") { cpuset::must_have(folder, file, line) } else { Ok(()) }
 }
 
 fn likely_cause(file: &str, errno: Errno) -> &'static str {

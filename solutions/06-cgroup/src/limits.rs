@@ -6,6 +6,7 @@
 use process::{Error, Result};
 use uts_ipc::size;
 
+use crate::cpuset::numbers;
 use crate::throttle::Throttle;
 use crate::writes::Now;
 
@@ -71,6 +72,8 @@ impl Limits {
         within("--blkio-weight", self.io_weight, 10, 1_000)?;
         within("--memory", of(self.memory), LEAST_MEMORY, i64::MAX as u64)?;
         within("--pids-limit", of(self.pids), 1, u64::MAX)?;
+        is_list("--cpuset-cpus", self.cpuset_cpus.as_deref())?;
+        is_list("--cpuset-mems", self.cpuset_mems.as_deref())?;
         match (self.memory, self.memory_swap) {
             (Some(Amount::Of(memory)), Some(Amount::Of(both))) if both < memory => {
                 let cause = "it is memory and swap together, so it cannot be less than --memory";
@@ -116,6 +119,13 @@ fn within(flag: &str, number: Option<u64>, least: u64, most: u64) -> Result<()> 
         Some(number) if !(least..=most).contains(&number) => {
             Err(Error::refused(flag, number, format!("it must be {range}")))
         }
+        _ => Ok(()),
+    }
+}
+
+fn is_list(flag: &str, list: Option<&str>) -> Result<()> {
+    match list {
+        Some(list) if numbers(list).is_none() => Err(Error::refused(flag, list, "write a list: 0-2,7")),
         _ => Ok(()),
     }
 }

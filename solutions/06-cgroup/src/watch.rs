@@ -36,6 +36,8 @@ struct Source {
     bell: Option<OwnedFd>,
     /// What it said last.
     known: BTreeMap<String, String>,
+    /// Whether it changes all the time, and is news only when it rings.
+    restless: bool,
 }
 
 /// All that can happen to a cgroup.
@@ -78,7 +80,8 @@ impl Watch<'_> {
 impl Source {
     fn file(name: &str, folder: &Folder, file: &str) -> Result<Source> {
         let fd = folder.open_file(file, OFlag::O_RDONLY)?;
-        let mut source = Source { name: name.to_owned(), fd, bell: None, known: BTreeMap::new() };
+        let mut source =
+            Source { name: name.to_owned(), fd, bell: None, known: BTreeMap::new(), restless: false };
         source.news()?;
         Ok(source)
     }
@@ -119,7 +122,7 @@ fn trigger(resource: &str, folder: &Folder) -> Result<Source> {
     let mut file = File::from(fd);
     file.write_all(TRIGGER).during("set a trigger for", format_args!("{resource} pressure"))?;
     let name = format!("pressure {resource}");
-    Ok(Source { name, fd: file.into(), bell: None, known: BTreeMap::new() })
+    Ok(Source { name, fd: file.into(), bell: None, known: BTreeMap::new(), restless: true })
 }
 
 /// eventfd(2), nonblocking and close-on-exec.
@@ -144,9 +147,12 @@ impl Watch<'_> {
     /// None that a user could cause.
     pub fn wait_for_news(&mut self) -> Result<Option<Vec<String>>> {
         loop {
-            self.sleep()?;
+            let rung = self.sleep()?;
             let mut lines = Vec::new();
-            for source in &mut self.sources {
+            for (source, rung) in self.sources.iter_mut().zip(rung) {
+                if source.restless && !rung {
+                    continue;
+                }
                 match source.news() {
                     Ok(news) => lines.extend(news),
                     Err(error) if error.errno == Errno::ENODEV => {}
@@ -162,9 +168,9 @@ impl Watch<'_> {
         }
     }
 
-    /// Until a bell rings, or [`ASK`] has passed: the bell of version 1 rings before the kernel has killed and counted,
+    /// Which of them have rung. Sleeps until one does, or [`ASK`] has passed: the bell of version 1 rings before the kernel has killed and counted,
     /// and the last notice of a cgroup that is removed at once may never come.
-    fn sleep(&self) -> Result<()> {
+    fn sleep(&self) -> Result<Vec<bool>> {
         let flags = PollFlags::POLLPRI | PollFlags::POLLIN;
         let kind = |source: &Source| if source.bell.is_some() { flags } else { PollFlags::POLLPRI };
         let mut fds: Vec<PollFd<'_>> =
@@ -173,11 +179,12 @@ impl Watch<'_> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).during("poll", ""),
         }
+        let rung = fds.iter().map(|fd| fd.any() == Some(true)).collect();
         // Or it would go on ringing.
         for bell in self.sources.iter().filter_map(|source| source.bell.as_ref()) {
             let _ = nix::unistd::read(bell, &mut [0; 8]);
         }
-        Ok(())
+        Ok(rung)
     }
     // ANCHOR_END: next
 
