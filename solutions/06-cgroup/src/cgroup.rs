@@ -48,12 +48,7 @@ impl Cgroup {
         let mut folders = Vec::new();
         for top in &place.tops {
             match Folder::open(top.version, &top.controllers, &top.gantry().join(name)) {
-                Ok(mut folder) => {
-                    if let Ok(offered) = folder.read("cgroup.controllers") {
-                        folder.controllers.retain(|controller| controller.is_there(&offered));
-                    }
-                    folders.push(folder);
-                }
+                Ok(folder) => folders.push(folder.with_what_is_there()),
                 Err(error) if error.errno == Errno::ENOENT => {}
                 Err(error) => return Err(error),
             }

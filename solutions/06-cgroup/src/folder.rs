@@ -41,6 +41,14 @@ impl Folder {
         Ok(Folder { version, controllers: controllers.to_vec(), path: path.to_owned(), fd })
     }
 
+    /// Without the controllers that were not handed down to it, version 2.
+    pub fn with_what_is_there(mut self) -> Folder {
+        if let Ok(offered) = self.read("cgroup.controllers") {
+            self.controllers.retain(|controller| controller.is_there(&offered));
+        }
+        self
+    }
+
     // ANCHOR: files
     /// The text of one of its files.
     ///

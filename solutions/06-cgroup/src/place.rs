@@ -4,6 +4,7 @@
 //! part of it in a cgroup namespace or a container. Else it is the cgroup in which this process is itself: what was
 //! delegated to an ordinary user. `--cgroup-parent` names another. A tree without such a place is closed to us.
 
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -33,10 +34,8 @@ pub struct Top {
 /// The tops of all trees that are open to us, that of version 2 first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
-    /// One for each tree.
+    /// One for each of these trees.
     pub tops: Vec<Top>,
-    /// What is controlled by a tree in which we may make nothing.
-    pub closed: Vec<Controller>,
 }
 // ANCHOR_END: types
 
@@ -66,15 +65,22 @@ impl Place {
                 Some(parent) => way_to(&tree.point, parent),
                 None => top_of(tree, may_write).into_iter().collect(),
             };
-            if way.is_empty() {
-                place.closed.extend(&tree.controllers);
-            } else {
-                place.tops.push(Top { version: tree.version, controllers: tree.controllers.clone(), way });
+            if let Some(folder) = way.last() {
+                let controllers = handed_down(tree, folder);
+                place.tops.push(Top { version: tree.version, controllers, way });
             }
         }
         Ok(place)
     }
     // ANCHOR_END: choose
+}
+
+/// The tree's controllers, as far as they have come down to the top. One that is yet to be made gets all.
+fn handed_down(tree: &Hierarchy, top: &Path) -> Vec<Controller> {
+    let offered = fs::read_to_string(top.join("cgroup.controllers"));
+    let there =
+        |controller: &Controller| offered.as_ref().map_or(true, |offered| controller.is_there(offered));
+    tree.controllers.iter().copied().filter(there).collect()
 }
 
 /// The root of what is mounted, or our own cgroup: the first that we may write.

@@ -27,27 +27,38 @@ const ROUNDS: usize = 16;
 pub fn enable(folder: &Folder, controllers: &[Controller], ours: bool) -> Result<Vec<(Controller, Error)>> {
     let has = |text: &str, name: &str| text.split_whitespace().any(|word| word == name);
     let (offered, enabled) = (folder.read("cgroup.controllers")?, folder.read("cgroup.subtree_control")?);
-    let mut refused = Vec::new();
-    for controller in controllers {
-        let name = controller.name(Version::V2);
-        if !has(&offered, name) || has(&enabled, name) {
-            continue;
-        }
-        let hand_down = || folder.write("cgroup.subtree_control", &format!("+{name}"));
-        let done = match hand_down() {
-            Err(error) if error.errno == Errno::EBUSY && ours => make_room(folder).and_then(|()| hand_down()),
-            done => done,
-        };
-        if let Err(error) = done {
-            let cause = likely_cause(error.errno);
-            refused.push((*controller, error.because(cause)));
-        }
+    let name = |controller: &Controller| controller.name(Version::V2);
+    let missing =
+        |controller: &&Controller| has(&offered, name(controller)) && !has(&enabled, name(controller));
+    let missing: Vec<&Controller> = controllers.iter().filter(missing).collect();
+    if missing.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(refused)
+    if ours && is_occupied(folder)? {
+        make_room(folder)?;
+    }
+    let words: Vec<String> = missing.iter().map(|controller| format!("+{}", name(controller))).collect();
+    if folder.write("cgroup.subtree_control", &words.join(" ")).is_ok() {
+        return Ok(Vec::new());
+    }
+    // All or nothing: one after the other tells which it is.
+    let alone = |(controller, word): (&&Controller, &String)| {
+        let error = folder.write("cgroup.subtree_control", word).err()?;
+        Some((**controller, because(error)))
+    };
+    Ok(missing.iter().zip(&words).filter_map(alone).collect())
 }
 // ANCHOR_END: enable
 
 // ANCHOR: room
+/// Whether there are processes in a cgroup that must have none. The machine's root may have both; it alone has no type.
+///
+/// The kernel's own answer, EBUSY, does not tell all: for controllers that can divide threads, such as `cpu`, it makes
+/// the cgroup a *threaded* one instead, in which no process can be born.
+fn is_occupied(folder: &Folder) -> Result<bool> {
+    Ok(folder.has("cgroup.type") && !folder.processes()?.is_empty())
+}
+
 /// Moves all processes of a cgroup into a leaf of it.
 ///
 /// # Errors
@@ -78,8 +89,8 @@ fn make_room(folder: &Folder) -> Result<()> {
 }
 // ANCHOR_END: room
 
-fn likely_cause(errno: Errno) -> &'static str {
-    match errno {
+fn because(error: Error) -> Error {
+    let cause = match error.errno {
         Errno::EBUSY => {
             "there are processes in that cgroup, and one that hands controllers down must have none"
         }
@@ -87,5 +98,6 @@ fn likely_cause(errno: Errno) -> &'static str {
         Errno::EINVAL => "the kernel does not hand it down while real-time processes run in the cgroup",
         Errno::EACCES | Errno::EPERM | Errno::EROFS => "that cgroup is not ours to configure",
         _ => "",
-    }
+    };
+    error.because(cause)
 }

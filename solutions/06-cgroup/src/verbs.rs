@@ -120,7 +120,7 @@ fn controllers(trees: &Hierarchies, place: &Place) -> String {
                 }
                 (None, Some(tree)) => {
                     let (name, point) = (controller.name(tree.version), tree.point.display());
-                    writeln!(text, "{name:<8} {} {point} (not ours to write)", tree.version)
+                    writeln!(text, "{name:<8} {} {point} (not handed down to us)", tree.version)
                 }
                 (None, None) => writeln!(text, "{:<8} -  -", controller.name(crate::Version::V2)),
             };

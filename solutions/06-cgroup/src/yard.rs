@@ -110,16 +110,18 @@ impl Yard<'_> {
             Errno::EEXIST => error.because("a container of this name is running"),
             _ => error,
         })?;
-        let mut folder = open(top, &path)?;
-        folder.controllers.retain(|controller| top.version == Version::V1 || !self.refuses(*controller));
-        cpuset::inherit(&folder, parent)?;
+        let folder = open(top, &path)?.with_what_is_there();
+        let usable = match folder.read("cgroup.type") {
+            Ok(kind) if kind.trim() == "domain invalid" => {
+                let cause = "the cgroup around it divides threads, not processes";
+                Err(Error::refused("make a cgroup in", parent.path.display(), cause))
+            }
+            _ => cpuset::inherit(&folder, parent),
+        };
+        usable.inspect_err(|_| drop(fs::remove_dir(&path)))?;
         Ok(folder)
     }
     // ANCHOR_END: create
-
-    fn refuses(&self, controller: Controller) -> bool {
-        self.refused.iter().any(|(refused, _)| *refused == controller)
-    }
 
     // ANCHOR: sweep
     /// Removes the cgroups of runners that are gone, with whatever still runs in them; how many.
