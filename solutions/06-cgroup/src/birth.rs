@@ -18,13 +18,14 @@ use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::thread::Builder;
 
 use mount::detached::Detached;
+use nix::errno::Errno;
 use process::{Birth, Child, Context, Error, Isolation, Result};
 
 use crate::devices::Rule;
 use crate::limits::Limits;
 use crate::place::Place;
 use crate::yard::Yard;
-use crate::{Cgroup, Folder, Hierarchies, delegation, oom, view};
+use crate::{Cgroup, Folder, Hierarchies, delegation, oom, view, yard};
 
 /// What the thread says when all went well; an error begins with something else.
 const DONE: &[u8] = b"moved";
@@ -52,6 +53,8 @@ pub struct Wish {
     pub shown: Option<Hierarchies>,
     /// Whether it may make cgroups of its own.
     pub writable: bool,
+    /// Whether there is to be no container where no cgroup can be made.
+    pub needed: bool,
 }
 
 /// A container's membership in a cgroup.
@@ -92,8 +95,16 @@ impl Isolation for Membership {
     }
 
     fn prepare(&mut self, birth: &mut Birth) -> Result<()> {
+        yard::check_name(&self.wish.name)?;
         if let Some(place) = self.wish.place.clone() {
-            self.make(&place)?;
+            match self.make(&place) {
+                // A name that is taken is another's container, whatever we need.
+                Err(error) if !self.wish.needed && error.errno != Errno::EEXIST => {
+                    eprintln!("the container has no limits: {error}");
+                    self.remove();
+                }
+                made => made?,
+            }
         }
         if !self.wish.private && self.wish.shown.is_some() {
             self.hosts_view = Some(view::of_host()?);
@@ -170,14 +181,18 @@ impl Membership {
 impl Drop for Membership {
     /// Tells of the kernel's kills, while there is somebody to ask; then nothing is left of the cgroup.
     fn drop(&mut self) {
+        self.cgroup.iter().for_each(oom::report);
+        self.remove();
+    }
+}
+
+impl Membership {
+    /// What does not go now is swept by the next run, when its lock is free.
+    fn remove(&mut self) {
         let (Some(cgroup), Some(place)) = (self.cgroup.take(), &self.wish.place) else { return };
-        oom::report(&cgroup);
-        // What does not go now is swept by the next run, when its lock is free.
         let _ = cgroup.remove();
         drop(cgroup);
-        if let Ok(yard) = Yard::enter(place) {
-            yard.leave();
-        }
+        yard::tidy(place);
     }
 }
 // ANCHOR_END: drop

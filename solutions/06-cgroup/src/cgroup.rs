@@ -10,6 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 use process::{Error, Result};
 
 use crate::place::Place;
+use crate::yard::Yard;
 use crate::{Controller, Folder, Version, yard};
 
 /// The cgroup inside that a container may change, where it may change one.
@@ -37,6 +38,14 @@ impl Cgroup {
         refused: Vec<(Controller, Error)>,
     ) -> Cgroup {
         Cgroup { name: name.to_owned(), folders, held, refused }
+    }
+
+    /// Makes one, and holds it for as long as the value lives: what of it is left then belongs to nobody.
+    ///
+    /// # Errors
+    /// The name is taken, or nothing can be made there.
+    pub fn create(place: &Place, name: &str) -> Result<Cgroup> {
+        Yard::enter(place)?.create(name)
     }
 
     /// One that exists, to look at it or to change it. It may lack a tree that its runner did not come to.
@@ -89,7 +98,7 @@ impl Cgroup {
 
     /// Whether it has not been removed.
     pub fn is_there(&self) -> bool {
-        self.folders.iter().all(|folder| folder.processes().is_ok())
+        self.folders[0].has("cgroup.procs")
     }
 
     /// Takes the lock if its runner is gone; whether it is ours now.

@@ -133,6 +133,7 @@ fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> 
     let rules = rules.map(|text| Rule::parse(text)).collect::<Result<Vec<_>>>()?;
     let trees = Hierarchies::detect()?;
     let needed = !limits.is_empty() || !rules.is_empty() || given.get_flag("cgroup-writable");
+    let needed = needed || given.get_one::<String>("cgroups").is_some_and(|mode| mode == "enabled");
     let place = wanted_place(given, &trees, needed)?;
     let name = given.get_one::<String>("name").cloned();
     Ok(vec![Box::new(Membership::new(Wish {
@@ -144,6 +145,7 @@ fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> 
         private: given.get_one::<String>("cgroupns").is_some_and(|mode| mode == "private"),
         shown: (mount::cli::has_dev(given) && !trees.0.is_empty()).then_some(trees),
         writable: given.get_flag("cgroup-writable"),
+        needed,
     }))])
 }
 
@@ -162,7 +164,7 @@ fn wanted_place(given: &ArgMatches, trees: &Hierarchies, needed: bool) -> Result
     }
     let fix = "no cgroup here is ours to write; `systemd-run --user --scope -p Delegate=yes -- ...` gives one to a user, \
                `--cgroups disabled` says that none is wanted";
-    if needed || mode == "enabled" {
+    if needed {
         return Err(Error::refused("make a cgroup", "", fix));
     }
     eprintln!("the container has no limits: {fix}");

@@ -6,7 +6,7 @@
 //! Left out: what the files mean.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,9 @@ use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 use process::{Context, Error, Result};
 
 use crate::{Controller, Version};
+
+/// Most files of a cgroup are shorter.
+const PIECE: usize = 4096;
 
 /// A cgroup in one tree.
 #[derive(Debug)]
@@ -55,10 +58,20 @@ impl Folder {
     /// # Errors
     /// ENOENT: this kernel or this cgroup does not have the file. ENODEV: the cgroup was removed.
     pub fn read(&self, file: &str) -> Result<String> {
-        let mut text = String::new();
         let opened = self.open_file(file, OFlag::O_RDONLY)?;
-        File::from(opened).read_to_string(&mut text).during("read", self.of(file))?;
-        Ok(text)
+        let (mut bytes, mut length) = (vec![0; PIECE], 0);
+        loop {
+            match nix::unistd::read(&opened, &mut bytes[length..]) {
+                Ok(0) => break,
+                Ok(more) => length += more,
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno).during("read", self.of(file)),
+            }
+            // Room for the next piece, so that a whole file takes two calls: one for it, one for its end.
+            bytes.resize(length + PIECE, 0);
+        }
+        bytes.truncate(length);
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Writes one of its files, in one piece.

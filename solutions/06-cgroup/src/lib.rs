@@ -29,6 +29,7 @@ pub mod life;
 pub mod limits;
 pub mod oom;
 pub mod place;
+pub mod sampler;
 pub mod stats;
 pub mod subtree;
 pub mod table;

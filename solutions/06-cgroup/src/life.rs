@@ -103,6 +103,14 @@ impl Cgroup {
     // ANCHOR_END: kill
 
     // ANCHOR: processes
+    /// Moves a process into it, with all its threads; its children of before stay where they are.
+    ///
+    /// # Errors
+    /// ESRCH: there is no such process.
+    pub fn add(&self, pid: i32) -> Result<()> {
+        self.folders.iter().try_for_each(|folder| folder.write("cgroup.procs", &pid.to_string()))
+    }
+
     /// All processes in it and below, as our PID namespace numbers them.
     ///
     /// # Errors
@@ -141,27 +149,34 @@ impl Cgroup {
     /// # Errors
     /// EBUSY: a process in it does not die.
     pub fn remove(&self) -> Result<()> {
+        // The first tree last: the lock on its folder tells that all of it is ours.
+        self.folders.iter().rev().try_for_each(|folder| match remove_folder(folder) {
+            Err(error) if error.errno == Errno::EBUSY => self.clear(folder),
+            removed => removed,
+        })
+    }
+
+    /// Removes what does not let itself be removed: with cgroups below it, or processes inside.
+    fn clear(&self, folder: &Folder) -> Result<()> {
         if !self.is_empty()? {
             self.kill()?;
         }
-        // The first tree last: the lock on its folder tells that all of it is ours.
-        self.folders.iter().rev().try_for_each(|folder| {
-            until(|| match remove_folder(folder) {
-                Err(error) if error.errno == Errno::EBUSY => Ok(false),
-                removed => removed.map(|()| true),
-            })
-            .map_err(|error| if error.errno == Errno::ETIMEDOUT { busy(folder) } else { error })
+        // The dead are in it until the kernel has put them away.
+        let removed = until(|| match folder.remove_children().and_then(|()| remove_folder(folder)) {
+            Err(error) if error.errno == Errno::EBUSY => Ok(false),
+            removed => or_gone(removed).map(|()| true),
+        });
+        removed.map_err(|error| match error.errno {
+            Errno::ETIMEDOUT => Error::new("rmdir", folder.path.display(), Errno::EBUSY)
+                .because("a process in it does not die"),
+            _ => error,
         })
     }
     // ANCHOR_END: remove
 }
 
-fn busy(folder: &Folder) -> Error {
-    Error::new("rmdir", folder.path.display(), Errno::EBUSY).because("a process in it does not die")
-}
-
+/// Of an empty cgroup.
 fn remove_folder(folder: &Folder) -> Result<()> {
-    or_gone(folder.remove_children())?;
     match unlinkat(nix::fcntl::AT_FDCWD, &folder.path, UnlinkatFlags::RemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
         Err(errno) => Err(errno).during("rmdir", folder.path.display()),

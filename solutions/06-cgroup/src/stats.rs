@@ -50,19 +50,16 @@ impl Cgroup {
 
     /// Microseconds; and periods and microseconds of being held back.
     fn cpu_used(&self) -> (Option<u64>, Option<(u64, u64)>) {
-        let stat = self.text(Controller::Cpu, "cpu.stat");
+        // Version 2 has the file without the controller, too, and then no word of quotas in it.
+        let stat =
+            self.text(Controller::Cpu, "cpu.stat").or_else(|| self.text(Controller::Cpuacct, "cpu.stat"));
         let count = |key| value_of(stat.as_deref()?, key);
         match self.version(Controller::Cpuacct) {
             Some(Version::V1) => (
                 self.number(Controller::Cpuacct, "cpuacct.usage").map(|nanoseconds| nanoseconds / 1000),
                 count("nr_throttled").zip(count("throttled_time").map(|nanoseconds| nanoseconds / 1000)),
             ),
-            Some(Version::V2) => {
-                // There without the controller too, and then without quotas.
-                let all = self.text(Controller::Cpuacct, "cpu.stat");
-                let used = all.as_deref().and_then(|text| value_of(text, "usage_usec"));
-                (used, count("nr_throttled").zip(count("throttled_usec")))
-            }
+            Some(Version::V2) => (count("usage_usec"), count("nr_throttled").zip(count("throttled_usec"))),
             None => (None, None),
         }
     }

@@ -1,18 +1,17 @@
 //! What there is besides running containers: `stats`, `pause`, `unpause`, `kill`, `update`, `events`, `controllers`,
 //! `clean`. All take what they show from the trees of cgroups: there is no other state.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write, stdout};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{ArgMatches, Command, arg, value_parser};
 use process::{Context, Error, Result};
 
 use crate::place::Place;
-use crate::stats::Stats;
-use crate::table::{Row, table};
+use crate::sampler::Sampler;
+use crate::table::table;
 use crate::watch::Watch;
 use crate::yard::{self, Yard};
 use crate::{Cgroup, Controller, Hierarchies, cli};
@@ -94,9 +93,8 @@ fn clean(place: &Place) -> Result<usize> {
     if place.tops.is_empty() {
         return Ok(0);
     }
-    let yard = Yard::enter(place)?;
-    let swept = yard.sweep();
-    yard.leave();
+    let swept = Yard::enter(place)?.sweep();
+    yard::tidy(place);
     swept
 }
 // ANCHOR_END: verbs
@@ -130,56 +128,23 @@ fn controllers(trees: &Hierarchies, place: &Place) -> String {
 }
 // ANCHOR_END: controllers
 
-// ANCHOR: sampling
-/// What is known of the containers that are watched.
-#[derive(Default)]
-struct Seen(BTreeMap<String, (Cgroup, Stats, Instant)>);
-
-impl Seen {
-    /// Reads all counters once; rows with what has happened since the last time.
-    fn look(&mut self, place: &Place, names: &[String]) -> Result<Vec<Row>> {
-        let present =
-            if names.is_empty() { yard::names(place)?.into_iter().collect() } else { names.to_vec() };
-        self.0.retain(|name, _| present.contains(name));
-        let mut rows = Vec::new();
-        for name in present {
-            let (cgroup, before) = match self.0.remove(&name) {
-                Some((cgroup, stats, time)) if cgroup.is_there() => (cgroup, Some((stats, time))),
-                _ => match Cgroup::open(place, &name) {
-                    Ok(cgroup) => (cgroup, None),
-                    // It has ended since we read the list.
-                    Err(_) if names.is_empty() => continue,
-                    Err(error) => return Err(error),
-                },
-            };
-            let (stats, now) = (cgroup.stats(), Instant::now());
-            let cpu_percent = before.and_then(|(before, time)| {
-                let used = stats.cpu?.saturating_sub(before.cpu?);
-                Some(used as f64 * 100.0 / (now - time).as_micros().max(1) as f64)
-            });
-            rows.push(Row { name: name.clone(), stats: stats.clone(), cpu_percent });
-            self.0.insert(name, (cgroup, stats, now));
-        }
-        Ok(rows)
-    }
-}
-
+// ANCHOR: stats
 /// A share of processor time needs two readings: the first table comes after one interval.
 fn stats(place: &Place, given: &ArgMatches) -> Result<()> {
     let names: Vec<String> = given.get_many::<String>("NAME").into_iter().flatten().cloned().collect();
-    let (mut seen, once) = (Seen::default(), given.get_flag("no-stream"));
+    let (mut sampler, once) = (Sampler::default(), given.get_flag("no-stream"));
     let anew = if !once && stdout().is_terminal() { "\x1b[H\x1b[J" } else { "" };
-    seen.look(place, &names)?;
+    sampler.look(place, &names)?;
     loop {
         sleep(INTERVAL);
-        let text = table(&seen.look(place, &names)?);
+        let text = table(&sampler.look(place, &names)?);
         say(&format!("{anew}{text}"))?;
         if once {
             return Ok(());
         }
     }
 }
-// ANCHOR_END: sampling
+// ANCHOR_END: stats
 
 /// All of it at once; a reader that is gone is an error, not a panic.
 fn say(text: &str) -> Result<()> {

@@ -64,8 +64,8 @@ impl Yard<'_> {
             let cause = "no tree of cgroups here is ours to write; `controllers` shows what there is";
             return Err(Error::refused("make a cgroup", "", cause));
         };
-        make_way(first)?;
         let path = first.gantry();
+        make_way(first)?;
         make(&path)?;
         let Some(lock) = lock(&Folder::open(first.version, &[], &path)?, FlockArg::LockExclusive)? else {
             return Ok(None);
@@ -140,13 +140,14 @@ impl Yard<'_> {
         Ok(swept)
     }
     // ANCHOR_END: sweep
+}
 
-    /// Removes the folder where nobody is in it any more.
-    pub fn leave(self) {
-        // That of the first tree last: it is the one that is locked.
-        for folder in self.folders.iter().rev() {
-            let _ = fs::remove_dir(&folder.path);
-        }
+/// Removes the folder where nobody is in it any more.
+pub fn tidy(place: &Place) {
+    let held =
+        |first: &Top| lock(&Folder::open(first.version, &[], &first.gantry())?, FlockArg::LockExclusive);
+    if let Some(Ok(Some(_lock))) = place.tops.first().map(held) {
+        place.tops.iter().rev().for_each(|top| drop(fs::remove_dir(top.gantry())));
     }
 }
 
