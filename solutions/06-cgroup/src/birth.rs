@@ -42,10 +42,8 @@ pub struct Wish {
     pub place: Option<Place>,
     /// What it may use.
     pub limits: Limits,
-    /// Which devices.
+    /// Which devices, besides those that all may use.
     pub devices: Vec<Rule>,
-    /// Whether the user said something about devices.
-    pub devices_asked: bool,
     /// Whether it has a cgroup namespace of its own.
     pub private: bool,
     /// The trees to show in `/sys/fs/cgroup`; none where it has no `/sys` of its own.
@@ -83,7 +81,7 @@ impl Membership {
             eprintln!("a limit is not complete: {warning}");
         }
         // Before there is a cgroup below: version 1 does not change the rules over its head.
-        cgroup.allow_devices(&self.wish.devices, self.wish.devices_asked)?;
+        cgroup.allow_devices(&self.wish.devices)?;
         if self.wish.writable { delegation::make_inner(cgroup) } else { Ok(()) }
     }
 }
