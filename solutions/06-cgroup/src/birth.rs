@@ -14,9 +14,12 @@
 //! thread, and that itself: a `0` in `tasks` (Linux 5.5). The child has one thread only, so it goes by itself, through
 //! files that its parent has opened: the kernel asks what the opener may do.
 //!
-//! Nothing inside may change a limit. As long as the root of the container is the machine's root (without a user
-//! namespace, until chapter 8 takes its capabilities) it could mount the trees again, writable; what it would find there
-//! is only what its cgroup namespace shows. In a user namespace it cannot even write that: the files belong to others.
+//! Nothing inside may change a limit. `/sys/fs/cgroup` is read-only; and what the kernel would run at the end of a cgroup
+//! (`release_agent`, CVE-2022-0492) stands in the root of a tree only, which the namespace does not show, and new trees
+//! cannot be made from inside of one. In a user namespace that is all: the files belong to others, whoever mounts them
+//! how often. Without one the container's root is the machine's, until chapter 8 takes its capabilities: it can mount the
+//! tree again, writable, and raise its own limits (version 2 refuses even that where the machine's own mount has the
+//! option `nsdelegate`), and with `--cgroupns host` it finds the release agent, too.
 
 use std::fs::File;
 use std::io::Write;
