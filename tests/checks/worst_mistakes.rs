@@ -1,9 +1,11 @@
 //! A learner's worst mistakes stay in the lab.
 //!
 //! A `my-mount` that breaks everything it can is built in a copy of the workspace and run as `check` and `run`
-//! do it, by this user and by an ordinary one. Before and after, the host is looked at: its mount table, its
-//! sysctls, a folder that anybody may write to, our processes, and what `cargo workshop clean` would find.
+//! do it, by this user and by an ordinary one. Before and after, the host is looked at: its mount table, its control
+//! groups, its sysctls, a folder that anybody may write to, our processes, and what `cargo workshop clean` would find.
 
+#[path = "support/cgroups.rs"]
+mod cgroups;
 #[path = "support/copy.rs"]
 mod copy;
 #[path = "support/ground.rs"]
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         trial("deleting_a_folder_of_the_host", |worst| worst.both(&["delete", &worst.host.folder()])),
         trial("filling_the_temporary_folders", filling),
         trial("killing_everybody", |worst| worst.both(&["kill"])),
+        trial("freezing_in_every_cgroup", |worst| worst.both(&["freeze"])),
         trial("forking_without_end", forking),
         trial("forking_for_ever_until_it_is_killed", forking_for_ever),
     ];

@@ -15,7 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::{CALLERS, group};
 
 /// The controllers that chapter 6 is about.
-pub const WANTED: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+const WANTED: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 /// How the note is called that a controller was switched on by a lab.
 const NOTE: &str = "gantry-on.";
@@ -42,26 +42,44 @@ pub fn lock(base: &Path) -> Option<Flock<File>> {
 /// # Errors
 /// It has processes, and they cannot be moved out of the way.
 pub fn hand_on(base: &Path) -> Result<()> {
-    let list = |name: &str| fs::read_to_string(base.join(name)).unwrap_or_default();
-    let (has, on) = (list("cgroup.controllers"), list("cgroup.subtree_control"));
-    let within = |list: &str, name: &str| list.split_whitespace().any(|word| word == name);
-    let missing: Vec<_> =
-        WANTED.into_iter().filter(|name| within(&has, name) && !within(&on, name)).collect();
+    let missing = missing(base);
     // The rule of no internal processes: either processes, or controllers handed on. The root is free of it, and
     // only the root has no type. For `memory` the kernel would say EBUSY, but for `cpu` it makes the group a
     // threaded one, below which there is no place for a lab.
     if !missing.is_empty() && base.join("cgroup.type").exists() {
         make_room(base)?;
     }
-    missing.into_iter().for_each(|name| switch_on(base, name));
+    for name in switch(base, '+', &missing) {
+        let _ = fs::create_dir(base.join(format!("{NOTE}{name}")));
+    }
     Ok(())
 }
 
-/// One that cannot be handed on (realtime processes keep `cpu` back) is missed by the tests that need it.
-fn switch_on(base: &Path, name: &str) {
-    if fs::write(base.join("cgroup.subtree_control"), format!("+{name}")).is_ok() {
-        let _ = fs::create_dir(base.join(format!("{NOTE}{name}")));
+/// The same inside a lab, where nobody has to take anything back: the group goes, and its settings with it.
+pub fn hand_on_inside(top: &Path) {
+    switch(top, '+', &missing(top));
+}
+
+/// What of the wanted controllers a group has and does not hand on.
+fn missing(base: &Path) -> Vec<&'static str> {
+    let list = |name: &str| fs::read_to_string(base.join(name)).unwrap_or_default();
+    let (has, on) = (list("cgroup.controllers"), list("cgroup.subtree_control"));
+    let within = |list: &str, name: &str| list.split_whitespace().any(|word| word == name);
+    WANTED.into_iter().filter(|name| within(&has, name) && !within(&on, name)).collect()
+}
+
+/// Switches controllers on or off, those that let it; which ones.
+///
+/// All in one write where that goes, since each makes the kernel wait. One that cannot be handed on (realtime
+/// processes keep `cpu` back) is missed by the tests that need it; one that cannot be taken back is in use.
+fn switch<'a>(base: &Path, sign: char, names: &[&'a str]) -> Vec<&'a str> {
+    let file = base.join("cgroup.subtree_control");
+    let words: Vec<String> = names.iter().map(|name| format!("{sign}{name}")).collect();
+    if names.is_empty() || fs::write(&file, words.join(" ")).is_ok() {
+        return names.to_vec();
     }
+    let each = names.iter().zip(&words).filter(|(_, word)| fs::write(&file, word).is_ok());
+    each.map(|(name, _)| *name).collect()
 }
 
 /// Moves the processes of a delegated group, ours among them, into a leaf of it.
@@ -87,11 +105,8 @@ pub fn take_back(base: &Path) {
     if group::any_in(base) {
         return;
     }
-    for note in WANTED.map(|name| base.join(format!("{NOTE}{name}"))) {
-        if note.is_dir() && fs::remove_dir(&note).is_ok() {
-            after_note(&note);
-        }
-    }
+    let noted = |name: &&str| fs::remove_dir(base.join(format!("{NOTE}{name}"))).is_ok();
+    switch(base, '-', &WANTED.into_iter().filter(noted).collect::<Vec<_>>());
 }
 
 /// Whether this group is a note that a lab has switched a controller on.
@@ -102,8 +117,7 @@ pub fn is_note(folder: &Path) -> bool {
 /// Switches off what a note was about, once it is removed.
 pub fn after_note(folder: &Path) {
     if let (Some(name), Some(base)) = (noted(folder), folder.parent()) {
-        // Refused while somebody below uses it: then it is theirs.
-        let _ = fs::write(base.join("cgroup.subtree_control"), format!("-{name}"));
+        switch(base, '-', &[name]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The lab's side of its groups: entering them, and looking like a machine from within.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
@@ -68,16 +68,8 @@ impl Seats {
         for (hierarchy, _) in self.groups.iter().filter(|(hierarchy, _)| hierarchy.kind == Kind::V2) {
             let place = view::place(hierarchy, self.groups.iter().map(|(hierarchy, _)| hierarchy));
             write(&place.join(SCOPE).join("cgroup.procs"), "0")?;
-            hand_on(&place);
+            controllers::hand_on_inside(&place);
         }
         Ok(())
-    }
-}
-
-/// Inside nobody has to take anything back: the group goes, and its settings with it.
-fn hand_on(place: &Path) {
-    let has = fs::read_to_string(place.join("cgroup.controllers")).unwrap_or_default();
-    for name in has.split_whitespace().filter(|name| controllers::WANTED.contains(name)) {
-        let _ = fs::write(place.join("cgroup.subtree_control"), format!("+{name}"));
     }
 }
