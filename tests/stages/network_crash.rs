@@ -77,7 +77,7 @@ fn steps_until(case: &Case, last: usize) -> Result<usize, Trouble> {
 }
 
 /// Whether a process of this binary is left, or one that it became.
-fn has_containers(binary: &str) -> bool {
+pub(super) fn has_containers(binary: &str) -> bool {
     let comm = |pid: i32| {
         std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm")).unwrap_or_default()
     };
@@ -86,7 +86,7 @@ fn has_containers(binary: &str) -> bool {
 }
 
 /// Stops at every system call of the first thread.
-fn follow(pid: Pid, last: usize) -> Result<usize, Trouble> {
+pub(super) fn follow(pid: Pid, last: usize) -> Result<usize, Trouble> {
     waitpid(pid, None)?;
     ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL)?;
     let (mut steps, mut entering, mut deliver) = (0, true, None);
@@ -123,10 +123,14 @@ fn changes_something(pid: Pid) -> Result<bool, Trouble> {
         libc::SYS_unlinkat,
         libc::SYS_renameat2,
         libc::SYS_bind,
+        libc::SYS_mkdirat,
         libc::SYS_write,
     ];
     #[cfg(target_arch = "x86_64")]
-    let changing =
-        [&changing[..], &[libc::SYS_link, libc::SYS_unlink, libc::SYS_rename, libc::SYS_mkdir]].concat();
+    let changing = [
+        &changing[..],
+        &[libc::SYS_link, libc::SYS_unlink, libc::SYS_rename, libc::SYS_mkdir, libc::SYS_rmdir],
+    ]
+    .concat();
     Ok(changing.contains(&number))
 }

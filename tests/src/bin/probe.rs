@@ -46,8 +46,12 @@ const PROBES: [Probe; 24] = [
     ("write", "FILE BYTES: write past the page cache; how long it took", cgroup::write),
     ("hold", "say `ready` and wait for SIGTERM", cgroup::hold),
     ("ticks", "count until SIGTERM", cgroup::ticks),
-    ("device", "b|c MAJOR MINOR: make a node in /dev, and open it", cgroup::device),
-    ("fork-bomb", "fork until the kernel refuses; how often that worked", fork_bomb),
+    ("device", "b|c MAJOR MINOR: make the node /dev/probe-node, and open it", cgroup::device),
+    (
+        "fork-bomb",
+        "[hold]: fork until the kernel refuses; how often that worked; stay so until SIGTERM",
+        fork_bomb,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -174,7 +178,7 @@ fn orphan(_: &[String]) -> Result<String, String> {
     Ok(if heard > 0 { "it was told to us" } else { "silence" }.to_owned())
 }
 
-fn fork_bomb(_: &[String]) -> Result<String, String> {
+fn fork_bomb(words: &[String]) -> Result<String, String> {
     let mut children = Vec::new();
     let refusal = loop {
         // SAFETY: this process has one thread; the child only sleeps.
@@ -189,6 +193,10 @@ fn fork_bomb(_: &[String]) -> Result<String, String> {
             return Err("20,000 processes and still no limit".into());
         }
     };
+    if words.first().is_some_and(|word| word == "hold") {
+        println!("{} processes, then: {refusal}", children.len());
+        cgroup::hold(&[])?;
+    }
     for child in &children {
         let _ = nix::sys::signal::kill(*child, nix::sys::signal::Signal::SIGKILL);
     }

@@ -95,7 +95,7 @@ fn terminations() -> Result<SignalFd, String> {
     told("signalfd", SignalFd::new(&set))
 }
 
-/// Makes a device node in /dev and opens it for reading and writing.
+/// Makes the device node /dev/probe-node, and opens it for reading and writing.
 pub fn device(words: &[String]) -> Result<String, String> {
     let [kind, major, minor] = words else { return Err("b|c, MAJOR and MINOR are needed".into()) };
     let kind = if kind == "b" { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
@@ -103,12 +103,8 @@ pub fn device(words: &[String]) -> Result<String, String> {
     let node = "/dev/probe-node";
     let made = mknod(node, kind, Mode::from_bits_truncate(0o600), makedev(number(major)?, number(minor)?));
     told("mknod", made)?;
-    let opened = File::options().read(true).write(true).open(node);
-    let _ = std::fs::remove_file(node);
-    Ok(match opened {
-        Ok(_) => "opened".to_owned(),
-        Err(error) => format!("open: {error}"),
-    })
+    told("open", File::options().read(true).write(true).open(node))?;
+    Ok(format!("{node} can be opened"))
 }
 
 /// `16m` in bytes.

@@ -1,0 +1,298 @@
+//! Stage 6: being born in a cgroup, what is seen of it, and what happens to all of its processes at once.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkdir;
+
+use super::cgroup::{ALONE, is_v1, on_quay, start_quay, stop};
+use super::user::{become_ordinary, own_demo};
+use crate::lab::Ground;
+use crate::lab::cgroups::{SCOPE, own};
+use crate::stage::case::{Case, Running, children_of, eventually, state_of};
+use crate::stage::cgroups::{NAME, Version, count, hierarchy, none_is_left, read};
+use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
+
+/// Where a process is, in each hierarchy that the engine uses: its path as this lab sees it.
+fn places_of(pid: i32) -> Result<Vec<(String, String)>, Trouble> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let place = |line: &str| {
+        let (names, path) = line.split_once(':')?.1.split_once(':')?;
+        // Groups without a controller are others' (`name=systemd`).
+        (!names.contains('=')).then(|| (names.to_owned(), path.to_owned()))
+    };
+    Ok(text.lines().filter_map(place).collect())
+}
+
+/// The container's first process, as this lab numbers it.
+fn first_process(running: &Running) -> Result<i32, Trouble> {
+    children_of(running.pid()).first().copied().ok_or_else(|| fail("the runner has a child", "none"))
+}
+
+pub fn the_program_is_born_inside(case: &Case) -> Verdict {
+    // With a limit of one process, the very first fork is one too many.
+    let one = on_quay(case, &["--pids-limit", "1"], "exec probe fork-bomb")?;
+    one.code_is(0)?.out_is("0 processes, then: EAGAIN")?;
+    let running = start_quay(case, &[], &["probe", "hold"])?;
+    for (names, path) in places_of(first_process(&running)?)? {
+        same(&format!("the place in the hierarchy `{names}`"), format!("/gantry/{NAME}"), path)?;
+    }
+    stop(running)?.code_is(0)?;
+    born_in_no_other(case)
+}
+
+/// Version 2: where the runner is there is room for the runner alone, so whom it bears must be born elsewhere. Version
+/// 1 knows no such birth, and moves the process before it becomes the program: that was seen above.
+fn born_in_no_other(case: &Case) -> Verdict {
+    if is_v1("pids")? {
+        return Ok(());
+    }
+    let scope = hierarchy("pids")?.top.join(SCOPE);
+    let present = fs::read_to_string(scope.join("pids.current"))?;
+    let room: u32 = present.trim().parse::<u32>().unwrap_or_default() + 1;
+    fs::write(scope.join("pids.max"), room.to_string())?;
+    let run = on_quay(case, &[], "true; echo born");
+    fs::write(scope.join("pids.max"), "max")?;
+    run?.code_is(0)?.out_is("born")?;
+    Ok(())
+}
+
+pub fn the_container_sees_its_own_tree(case: &Case) -> Verdict {
+    let pids = hierarchy("pids")?;
+    let folder = if pids.version == Version::V1 { "/sys/fs/cgroup/pids" } else { "/sys/fs/cgroup" };
+    let script = format!(
+        "cut -d: -f3 /proc/self/cgroup | sort -u; cat {folder}/pids.max; ls -d {folder}/*/; \
+         echo max > {folder}/pids.max; mkdir {folder}/pier; cat {folder}/pids.max; exec probe flags {folder}"
+    );
+    let run = on_quay(case, &["--pids-limit", "33"], &script)?;
+    // Its own group is the root of all that it sees; nothing is below, and nothing can be changed.
+    run.code_is(0)?.out_is(&format!("/\n33\n33\n{folder} ro nosuid nodev noexec"))?;
+    none_is_left("a container")
+}
+
+pub fn the_host_s_tree_is_shown_on_request(case: &Case) -> Verdict {
+    let script = "cat /proc/self/cgroup; find /sys/fs/cgroup -name quay";
+    let run = on_quay(case, &["--cgroupns", "host"], script)?;
+    run.code_is(0)?.out_has(&format!(":/gantry/{NAME}\n"))?;
+    let pids = hierarchy("pids")?;
+    run.out_has(&pids.group(NAME).display().to_string())?;
+    on_quay(case, &["--cgroupns", "host"], "mkdir /sys/fs/cgroup/*/pier /sys/fs/cgroup/pier")?
+        .claim_failed("the host's tree is read-only inside")?;
+    none_is_left("a container")
+}
+
+impl crate::stage::case::Run {
+    /// The script must have failed.
+    pub(super) fn claim_failed(&self, expected: &str) -> Result<&Self, Trouble> {
+        self.claim(self.code != 0 && self.code != 125, expected)
+    }
+}
+
+pub fn a_pause_stops_and_unpause_goes_on(case: &Case) -> Verdict {
+    let running = start_quay(case, &[], &["sh", "-c", "probe ticks & exec probe ticks"])?;
+    case.run(&["pause", NAME])?.code_is(0)?;
+    let frozen = match hierarchy("freezer")?.version {
+        Version::V1 => read("freezer", NAME, ["freezer.state", ""])? == "FROZEN",
+        Version::V2 => count("freezer", NAME, ["cgroup.events"; 2], ["frozen"; 2])? == 1,
+    };
+    holds(frozen, "when `pause` returns, the kernel says that all are stopped", "it does not")?;
+    let then = running.out_so_far()?.len();
+    // They would have counted some twenty times.
+    std::thread::sleep(Duration::from_millis(120));
+    same("what is said meanwhile, in bytes", 0, running.out_so_far()?.len() - then)?;
+    case.run(&["unpause", NAME])?.code_is(0)?;
+    let running =
+        running.until("after `unpause` they count on", |running| Ok(running.out_so_far()?.len() > then))?;
+    // Who is paused can be killed.
+    case.run(&["pause", NAME])?.code_is(0)?;
+    case.run(&["kill", NAME])?.code_is(0)?;
+    running.ends("a paused container can be killed")?.code_is(137)?;
+    for verb in ["pause", "unpause", "kill"] {
+        case.run(&[verb, "pier"])?.code_is(125)?.err_has("pier")?.err_is_one_line()?;
+    }
+    none_is_left("a container that was paused")
+}
+
+pub fn kill_leaves_nobody(case: &Case) -> Verdict {
+    let script = "setsid sleep 1000 & (sleep 1000 & exec sleep 1000) & exec probe fork-bomb hold";
+    let running = start_quay(case, &["--pids-limit", "64"], &["sh", "-c", script])?;
+    let listed = read("pids", NAME, ["cgroup.procs"; 2])?;
+    let members: Vec<i32> = listed.lines().filter_map(|line| line.parse().ok()).collect();
+    same("processes before", 64, members.len())?;
+    case.run(&["kill", NAME])?.code_is(0)?;
+    let alive: Vec<&i32> =
+        members.iter().filter(|pid| !matches!(state_of(**pid), None | Some('Z'))).collect();
+    holds(alive.is_empty(), "when `kill` returns, nobody is alive", format!("{alive:?}"))?;
+    running.ends("the runner ends with its container")?.code_is(137)?;
+    none_is_left("a container that was killed")
+}
+
+pub fn limits_change_while_it_runs(case: &Case) -> Verdict {
+    let running = start_quay(case, &["--pids-limit", "20", "-m", "64m"], &["probe", "hold"])?;
+    let update = |flags: &[&str]| case.run(&[&["update", NAME], flags].concat());
+    let pids = || read("pids", NAME, ["pids.max"; 2]);
+    let memory = || read("memory", NAME, ["memory.limit_in_bytes", "memory.max"]);
+    update(&["--pids-limit", "30", "--cpus", "0.5"])?.code_is(0)?;
+    same("pids.max", "30".to_owned(), pids()?)?;
+    let quota = read("cpu", NAME, ["cpu.cfs_quota_us", "cpu.max"])?;
+    same("the quota", hierarchy("cpu")?.pick("50000", "50000 100000").to_owned(), quota)?;
+    // Up beyond what memory and swap were together, and down again: version 1 wants them in the right order.
+    for (size, bytes) in [("256m", "268435456"), ("32m", "33554432")] {
+        update(&["--memory", size])?.code_is(0)?;
+        same("the memory limit", bytes.to_owned(), memory()?)?;
+    }
+    same("what was not named stays", "30".to_owned(), pids()?)?;
+    for wrong in [&["--pids-limit", "0x7"][..], &["--cpus", "-1"], &["-m", "1"], &[]] {
+        update(wrong)?.code_is(125)?.err_is_one_line()?;
+    }
+    same("after what was refused", ("30".to_owned(), "33554432".to_owned()), (pids()?, memory()?))?;
+    case.run(&["update", "pier", "--cpus", "1"])?.code_is(125)?.err_has("pier")?.err_is_one_line()?;
+    stop(running)?.code_is(0)?;
+    none_is_left("a container that was updated")
+}
+
+pub fn a_name_is_taken_once(case: &Case) -> Verdict {
+    let first = start_quay(case, &["--pids-limit", "20"], &["probe", "hold"])?;
+    on_quay(case, &["--pids-limit", "30"], "echo second")?
+        .code_is(125)?
+        .err_has(NAME)?
+        .err_is_one_line()?
+        .out_lacks("second")?;
+    same("the first one's limit", "20".to_owned(), read("pids", NAME, ["pids.max"; 2])?)?;
+    let other = case.sh(&["--rootfs", "demo", "--network", "none", "--name", "pier"], "echo other")?;
+    other.code_is(0)?.out_is("other")?;
+    stop(first)?.code_is(0)?;
+    on_quay(case, &[], "echo again")?.code_is(0)?.out_is("again")?;
+    none_is_left("both")
+}
+
+/// The test itself moves to the lab's root, where version 2 allows no processes beside controllers that are handed on.
+/// Version 1 knows no such rule, and there the test is in the root already.
+pub fn processes_in_the_way_make_room(case: &Case) -> Verdict {
+    let pids = hierarchy("pids")?;
+    if pids.version == Version::V2 {
+        let control = pids.top.join("cgroup.subtree_control");
+        for name in fs::read_to_string(&control)?.split_whitespace() {
+            fs::write(&control, format!("-{name}"))?;
+        }
+        for member in fs::read_to_string(pids.top.join(SCOPE).join("cgroup.procs"))?.lines() {
+            // The lab's own processes among them; one that our PID namespace does not show stays.
+            let _ = fs::write(pids.top.join("cgroup.procs"), member);
+        }
+    }
+    let run = on_quay(case, &["--pids-limit", "20", "-m", "64m"], "exec probe fork-bomb")?;
+    run.code_is(0)?.out_is("19 processes, then: EAGAIN")?;
+    none_is_left("a container")?;
+    let left = crate::stage::cgroups::groups().into_iter().filter(|folder| folder.ends_with("gantry-leaf"));
+    for leaf in left {
+        for member in fs::read_to_string(leaf.join("cgroup.procs"))?.lines() {
+            fs::write(pids.top.join(SCOPE).join("cgroup.procs"), member)?;
+        }
+        eventually("the leaf is empty when all have gone back", || Ok(fs::remove_dir(&leaf).is_ok()))?;
+    }
+    Ok(())
+}
+
+/// Makes a group for an ordinary user in every hierarchy, and gives it to him as systemd does.
+fn delegate(id: u32) -> Result<Vec<PathBuf>, Trouble> {
+    let mut groups = Vec::new();
+    for top in own() {
+        let group = top.join("user.scope");
+        mkdir(&group, Mode::from_bits_truncate(0o755))?;
+        for name in ["cpuset.cpus", "cpuset.mems"] {
+            if let (Ok(above), true) =
+                (fs::read_to_string(top.join(name)), !top.join("cgroup.controllers").exists())
+            {
+                fs::write(group.join(name), above.trim())?;
+            }
+        }
+        for name in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "tasks"] {
+            let path = group.join(name);
+            if path.exists() {
+                chown(&path, Some(id), Some(id))?;
+            }
+        }
+        groups.push(group);
+    }
+    Ok(groups)
+}
+
+/// On the ground of a user namespace, the lab itself is such a subtree: all other tests show it.
+pub fn a_users_own_subtree_is_enough(case: &Case) -> Verdict {
+    hierarchy("pids")?;
+    if case.ground != Ground::Root {
+        on_quay(case, &["--pids-limit", "20"], "exec probe fork-bomb")?
+            .code_is(0)?
+            .out_has("19 processes")?;
+        return Ok(());
+    }
+    const USER: u32 = 1000;
+    own_demo(case, USER)?;
+    let groups = delegate(USER)?;
+    // Opened by root, who may move him there.
+    let doors: Vec<File> = groups
+        .iter()
+        .map(|group| OpenOptions::new().write(true).open(group.join("cgroup.procs")))
+        .collect::<Result<_, _>>()?;
+    let words =
+        [&["run"], &ALONE[..], &["--pids-limit", "20", "--", "sh", "-c", "probe fork-bomb; id -u"]].concat();
+    let run = case.start_with(&words, |command| {
+        command.env("GANTRY_STATE", "/tmp/state-of-the-user");
+        let enter = move || doors.iter().try_for_each(|mut door| door.write_all(b"0"));
+        // SAFETY: plain writes; the caller has one thread.
+        unsafe { command.pre_exec(enter) };
+        become_ordinary(case, command, &[]);
+    })?;
+    let run = run.wait()?;
+    // `sh` is there, too.
+    run.code_is(0)?.out_is("18 processes, then: EAGAIN\n0")?;
+    for group in groups {
+        let inside: Vec<PathBuf> = crate::lab::cgroups::tree(&group);
+        let engine = inside.iter().find(|folder| folder.ends_with("gantry"));
+        holds(engine.is_none(), "nothing is left in the user's subtree", format!("{inside:?}"))?;
+        inside.iter().rev().try_for_each(|folder| remove(folder))?;
+    }
+    Ok(())
+}
+
+fn remove(folder: &Path) -> Verdict {
+    eventually(&format!("{} can be removed", folder.display()), || {
+        Ok(!folder.exists() || fs::remove_dir(folder).is_ok())
+    })
+}
+
+/// The lab's root hands on all controllers but `pids`. Version 1 has each controller by itself: there its whole
+/// hierarchy is covered.
+pub fn what_is_not_there_is_named(case: &Case) -> Verdict {
+    let pids = hierarchy("pids")?;
+    if pids.version == Version::V1 {
+        super::mount::mount_tmpfs(&pids.top)?;
+    } else {
+        withdraw(&pids.top)?;
+    }
+    let asked = case.sh(&[&ALONE[..], &["--pids-limit", "20"]].concat(), "echo ran");
+    let silent = case.sh(&ALONE, "echo ran");
+    let none = case
+        .sh(&[&ALONE[..], &["--cgroups", "disabled"]].concat(), "cut -d: -f3 /proc/self/cgroup | sort -u");
+    let refused = case.sh(&[&ALONE[..], &["--cgroups", "disabled", "-m", "64m"]].concat(), "true");
+    if pids.version == Version::V1 {
+        super::mount::unmount(&pids.top)?;
+    }
+    asked?.code_is(125)?.err_has("pids")?.err_is_one_line()?.out_lacks("ran")?;
+    // Who did not ask for it does not need it.
+    silent?.code_is(0)?.out_is("ran")?;
+    none?.code_is(0)?;
+    refused?.code_is(125)?.err_is_one_line()?;
+    none_is_left("a container")
+}
+
+/// Takes a controller away from the lab's root, as an administrator may: who is root of a lab cannot, but a delegated
+/// subtree without it can be made: a root that has processes offers the controllers of its own kind only.
+fn withdraw(top: &Path) -> Verdict {
+    Ok(fs::write(top.join("cgroup.subtree_control"), "-pids")?)
+}
