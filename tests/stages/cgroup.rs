@@ -191,12 +191,17 @@ pub(super) fn percent(text: &str) -> Result<f64, Trouble> {
     word.ok_or_else(|| fail("`probe burn` says what it got", text))
 }
 
+/// Whether a container of `probe burn N; exec probe hold` is at its second step, and hears signals.
+pub(super) fn is_burned(running: &Running) -> Result<bool, Trouble> {
+    Ok(running.out_so_far()?.matches("ready").count() == 2)
+}
+
 pub fn a_fifth_of_a_processor_is_a_fifth(case: &Case) -> Verdict {
     let script = "probe burn 5; exec probe hold";
     hierarchy("cpu")?;
     let busy = case
         .start(&[&["run"], &ALONE[..], &["--cpus", "0.2", "--", "sh", "-c", script]].concat())?
-        .until("`probe burn` comes to its end", |run| Ok(run.out_so_far()?.contains("percent")))?;
+        .until("`probe burn` comes to its end", is_burned)?;
     let got = percent(&busy.out_so_far()?)?;
     holds((17.0..=23.0).contains(&got), "20 percent of a processor in 5 s, give or take 3", got)?;
     // Fifty periods of a tenth of a second, and its share of each was used up.
@@ -219,7 +224,7 @@ pub fn a_container_stays_on_its_processors(case: &Case) -> Verdict {
         words == ["Cpus_allowed_list:", "0", "Mems_allowed_list:", "0"],
         "the first of each, and no other",
     )?;
-    for wrong in ["4000", "0-4000", "harbour", ""] {
+    for wrong in ["4000", "0-4000", "harbour", "0,"] {
         on_quay(case, &["--cpuset-cpus", wrong], "true")?.code_is(125)?.err_is_one_line()?;
     }
     // Nothing said: all that the lab has.

@@ -1,6 +1,6 @@
 //! Stage 6: what a cgroup tells of its container.
 
-use super::cgroup::{on_quay, percent, start_quay, stop};
+use super::cgroup::{is_burned, on_quay, percent, start_quay, stop};
 use crate::stage::case::Case;
 use crate::stage::cgroups::{NAME, hierarchy, none_is_left};
 use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
@@ -37,7 +37,7 @@ pub fn statistics_tell_what_was_used(case: &Case) -> Verdict {
     holds(idle < 10.0, "it sleeps", &told)?;
     let busy = start_quay(case, &["--cpus", "0.3"], &["sh", "-c", "probe burn 4; exec probe hold"])?;
     let words = row(case, NAME)?;
-    let busy = busy.until("it has burned", |running| Ok(running.out_so_far()?.contains("percent")))?;
+    let busy = busy.until("it has burned", is_burned)?;
     let (seen, got) =
         (words[1].trim_end_matches('%').parse::<f64>().unwrap_or_default(), percent(&busy.out_so_far()?)?);
     stop(busy)?.code_is(0)?;
