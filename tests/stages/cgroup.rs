@@ -196,23 +196,38 @@ pub(super) fn is_burned(running: &Running) -> Result<bool, Trouble> {
     Ok(running.out_so_far()?.matches("ready").count() == 2)
 }
 
+/// How often it is measured again: while others keep all processors busy, less than the limit arrives.
+const TRIES: usize = 3;
+
 pub fn a_fifth_of_a_processor_is_a_fifth(case: &Case) -> Verdict {
-    let script = "probe burn 5; exec probe hold";
     hierarchy("cpu")?;
-    let busy = case
-        .start(&[&["run"], &ALONE[..], &["--cpus", "0.2", "--", "sh", "-c", script]].concat())?
-        .until("`probe burn` comes to its end", is_burned)?;
-    let got = percent(&busy.out_so_far()?)?;
-    holds((17.0..=23.0).contains(&got), "20 percent of a processor in 5 s, give or take 3", got)?;
-    // Fifty periods of a tenth of a second, and its share of each was used up.
-    let throttled = count("cpu", NAME, ["cpu.stat"; 2], ["nr_throttled"; 2])?;
-    holds(throttled >= 25, "cpu.stat counts some 50 throttled periods", throttled)?;
-    let waited = count("cpu", NAME, ["cpu.stat"; 2], ["throttled_time", "throttled_usec"])?;
-    holds(waited > 0, "cpu.stat says for how long", waited)?;
-    stop(busy)?.code_is(0)?;
+    let mut got = 0.0;
+    for _ in 0..TRIES {
+        got = a_fifth(case)?;
+        holds(got <= 23.0, "not more than 20 percent of a processor in 5 s, give or take 3", got)?;
+        if got >= 17.0 {
+            break;
+        }
+    }
+    holds(got >= 17.0, "not less than 20 percent of a processor in 5 s, give or take 3", got)?;
     // Without a limit there is more; how much, others on this machine decide as well.
     let free = percent(&on_quay(case, &[], "probe burn 0.5")?.out)?;
     holds(free > 23.0, "without a limit it gets more", free)
+}
+
+/// What a container with a fifth of a processor gets in five seconds, in percent.
+fn a_fifth(case: &Case) -> Result<f64, Trouble> {
+    let script = "probe burn 5; exec probe hold";
+    let words = [&["run"], &ALONE[..], &["--cpus", "0.2", "--", "sh", "-c", script]].concat();
+    let busy = case.start(&words)?.until("`probe burn` comes to its end", is_burned)?;
+    let got = percent(&busy.out_so_far()?)?;
+    // Fifty periods of a tenth of a second, and in most of them the quota was used up.
+    let throttled = count("cpu", NAME, ["cpu.stat"; 2], ["nr_throttled"; 2])?;
+    holds(throttled >= 20 || got < 17.0, "cpu.stat counts some 50 throttled periods", throttled)?;
+    let waited = count("cpu", NAME, ["cpu.stat"; 2], ["throttled_time", "throttled_usec"])?;
+    holds(waited > 0, "cpu.stat says for how long", waited)?;
+    stop(busy)?.code_is(0)?;
+    Ok(got)
 }
 
 pub fn a_container_stays_on_its_processors(case: &Case) -> Verdict {
@@ -224,7 +239,7 @@ pub fn a_container_stays_on_its_processors(case: &Case) -> Verdict {
         words == ["Cpus_allowed_list:", "0", "Mems_allowed_list:", "0"],
         "the first of each, and no other",
     )?;
-    for wrong in ["4000", "0-4000", "harbour", "0,"] {
+    for wrong in ["4000", "0-4000", "harbour", "1-0"] {
         on_quay(case, &["--cpuset-cpus", wrong], "true")?.code_is(125)?.err_is_one_line()?;
     }
     // Nothing said: all that the lab has.

@@ -1,13 +1,14 @@
 //! Stage 6, the attacks: a program inside that wants more than it was given.
 //!
 //! Two lines hold before chapter 8. The view is mounted read-only in the container's own cgroup namespace; and what a
-//! second view would show belongs to others (in a user namespace), or is refused by the kernel (version 2, mounted with
-//! `nsdelegate`). Where the container's root is the machine's root, and the hierarchies are of version 1, a second view
-//! is writable: chapter 8 takes CAP_SYS_ADMIN away, which the mount needs. There only its bounds are tested here.
+//! second, writable view would show belongs to others (in a user namespace with ids of its own), or is refused by the
+//! kernel (version 2, mounted with `nsdelegate`). What remains is version 1 and a root inside who is root outside:
+//! chapter 8 takes CAP_SYS_ADMIN away, which mounting needs. There only the bounds of the view are tested here.
 
 use std::fs;
 
 use super::cgroup::{is_v1, on_quay, start_quay, stop};
+use super::user::has_many_ids;
 use crate::lab::Ground;
 use crate::stage::case::Case;
 use crate::stage::cgroups::{NAME, Version, hierarchy, none_is_left, read};
@@ -21,19 +22,33 @@ fn mount_anew() -> Result<String, crate::stage::verdict::Trouble> {
 
 pub fn nothing_inside_raises_its_own_limit(case: &Case) -> Verdict {
     let folder = if is_v1("pids")? { "/sys/fs/cgroup/pids" } else { "/sys/fs/cgroup" };
-    let script = format!(
-        "cat {folder}/pids.max; for f in pids.max ../pids.max; do echo max > {folder}/$f; done; \
-         mount -o remount,rw {folder}; mount -o remount,rw,bind {folder}; echo max > {folder}/pids.max; \
-         echo 0 > {folder}/../cgroup.procs; echo 0 > {folder}/cgroup.procs; echo tried; exec probe hold"
-    );
-    let writes_through = case.ground == Ground::Root && is_v1("pids")?;
-    let running = start_quay(case, &["--pids-limit", "20"], &["sh", "-c", &script])?;
+    let write = format!("for f in pids.max ../pids.max ../../pids.max; do echo max > {folder}/$f; done");
+    let leave = format!("for f in .. ../.. .; do echo 0 > {folder}/$f/cgroup.procs; done");
+    let plain = format!("cat {folder}/pids.max; {write}; {leave}; echo tried; exec probe hold");
+    let remount =
+        format!("mount -o remount,rw {folder}; mount -o remount,rw,bind {folder}; {write}; {plain}");
+    limit_stays(case, &[], &plain)?;
+    if !is_v1("pids")? {
+        return limit_stays(case, &[], &remount);
+    }
+    // Version 1: who is the owner of the files, and may mount, makes the view writable again. Left to chapter 8, which
+    // takes CAP_SYS_ADMIN; but in a user namespace with ids of its own nothing there belongs to the container's root.
+    if has_many_ids(case) {
+        limit_stays(case, &["--uid-map", "0:100000:65536"], &remount)?;
+    }
+    Ok(())
+}
+
+fn limit_stays(case: &Case, flags: &[&str], script: &str) -> Verdict {
+    let flags = [flags, &["--pids-limit", "20"]].concat();
+    let running = start_quay(case, &flags, &["sh", "-c", script])?;
     let said = running.out_so_far()?;
-    holds(said.contains("20\ntried\n"), "it sees its limit, and tries", &said)?;
     let limit = read("pids", NAME, ["pids.max"; 2])?;
+    let procs = read("pids", NAME, ["cgroup.procs"; 2])?;
     stop(running)?;
-    // Left to chapter 8: the machine's root may make the view of version 1 writable again.
-    holds(writes_through || limit == "20", "the limit is still 20", limit)
+    holds(said.contains("20\ntried\n"), "it sees its limit, and tries", &said)?;
+    same("the limit", "20".to_owned(), limit)?;
+    same("processes in the container's group", 1, procs.lines().count())
 }
 
 pub fn a_second_view_shows_no_more(case: &Case) -> Verdict {

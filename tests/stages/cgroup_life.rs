@@ -5,15 +5,19 @@ use std::io::Write;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::mkdir;
 
 use super::cgroup::{ALONE, is_v1, on_quay, start_quay, stop};
+use super::mount::{mount_tmpfs, unmount};
 use super::user::{become_ordinary, own_demo};
 use crate::lab::Ground;
-use crate::lab::cgroups::{SCOPE, own};
+use crate::lab::cgroups::{SCOPE, TOP, own, tree};
 use crate::stage::case::{Case, Running, children_of, eventually, state_of};
 use crate::stage::cgroups::{NAME, Version, count, hierarchy, none_is_left, read};
 use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
@@ -254,7 +258,7 @@ pub fn a_users_own_subtree_is_enough(case: &Case) -> Verdict {
         .out_has("18 processes, then: EAGAIN")?
         .claim(run.out.ends_with("\n0\n"), "root of its user namespace")?;
     for group in groups {
-        let inside: Vec<PathBuf> = crate::lab::cgroups::tree(&group);
+        let inside: Vec<PathBuf> = tree(&group);
         let engine = inside.iter().find(|folder| folder.ends_with("gantry"));
         holds(engine.is_none(), "nothing is left in the user's subtree", format!("{inside:?}"))?;
         inside.iter().rev().try_for_each(|folder| remove(folder))?;
@@ -268,33 +272,58 @@ fn remove(folder: &Path) -> Verdict {
     })
 }
 
-/// The lab's root hands on all controllers but `pids`. Version 1 has each controller by itself: there its whole
-/// hierarchy is covered.
+/// Version 1 has each controller by itself: its hierarchy is covered. Version 2: the runner is in a container of some
+/// engine that hands `pids` on to nobody.
 pub fn what_is_not_there_is_named(case: &Case) -> Verdict {
     let pids = hierarchy("pids")?;
-    if pids.version == Version::V1 {
-        super::mount::mount_tmpfs(&pids.top)?;
-    } else {
-        withdraw(&pids.top)?;
+    // One that handed on controllers to a container takes no processes any more: each run has its own.
+    let outer = ["one", "two", "three", "four"].map(|name| pids.top.join(name));
+    let without = |outer: &PathBuf, flags: &[&str]| {
+        let words = [&["run"], &ALONE[..], flags, &["--", "sh", "-c", "echo ran"]].concat();
+        let outer = outer.clone();
+        let change = |command: &mut Command| {
+            if pids.version == Version::V2 {
+                // SAFETY: files are written and a mount is made; the caller has one thread.
+                unsafe { command.pre_exec(move || enter_without(&outer)) };
+            }
+        };
+        case.start_with(&words, change)?.wait()
+    };
+    match pids.version {
+        Version::V1 => mount_tmpfs(&pids.top)?,
+        Version::V2 => {
+            fs::write(pids.top.join("cgroup.subtree_control"), "-pids")?;
+            outer.iter().try_for_each(fs::create_dir)?;
+        }
     }
-    let asked = case.sh(&[&ALONE[..], &["--pids-limit", "20"]].concat(), "echo ran");
-    let silent = case.sh(&ALONE, "echo ran");
-    let none = case
-        .sh(&[&ALONE[..], &["--cgroups", "disabled"]].concat(), "cut -d: -f3 /proc/self/cgroup | sort -u");
-    let refused = case.sh(&[&ALONE[..], &["--cgroups", "disabled", "-m", "64m"]].concat(), "true");
-    if pids.version == Version::V1 {
-        super::mount::unmount(&pids.top)?;
+    let asked = without(&outer[0], &["--pids-limit", "20"]);
+    let silent = without(&outer[1], &["-m", "64m"]);
+    let none = without(&outer[2], &["--cgroups", "disabled"]);
+    let refused = without(&outer[3], &["--cgroups", "disabled", "-m", "64m"]);
+    match pids.version {
+        Version::V1 => unmount(&pids.top)?,
+        Version::V2 => {
+            let inside = outer.iter().flat_map(|folder| tree(folder)).collect::<Vec<_>>();
+            inside.iter().rev().try_for_each(|folder| remove(folder))?;
+            fs::write(pids.top.join("cgroup.subtree_control"), "+pids")?;
+        }
     }
     asked?.code_is(125)?.err_has("pids")?.err_is_one_line()?.out_lacks("ran")?;
     // Who did not ask for it does not need it.
     silent?.code_is(0)?.out_is("ran")?;
-    none?.code_is(0)?;
-    refused?.code_is(125)?.err_is_one_line()?;
+    none?.code_is(0)?.out_is("ran")?;
+    refused?.code_is(125)?.out_lacks("ran")?.err_is_one_line()?;
     none_is_left("a container")
 }
 
-/// Takes a controller away from the lab's root, as an administrator may: who is root of a lab cannot, but a delegated
-/// subtree without it can be made: a root that has processes offers the controllers of its own kind only.
-fn withdraw(top: &Path) -> Verdict {
-    Ok(fs::write(top.join("cgroup.subtree_control"), "-pids")?)
+/// Moves into a group, makes it the root of all that is seen, and shows it in a mount namespace of its own.
+fn enter_without(outer: &Path) -> std::io::Result<()> {
+    const NONE: Option<&str> = None;
+    fs::write(outer.join("cgroup.procs"), "0")?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP)?;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+    let top = Path::new(TOP);
+    // No hierarchy lies on itself.
+    mount(Some("tmpfs"), top, Some("tmpfs"), MsFlags::empty(), NONE)?;
+    Ok(mount(Some("cgroup2"), top, Some("cgroup2"), MsFlags::empty(), NONE)?)
 }

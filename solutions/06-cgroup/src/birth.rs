@@ -79,7 +79,13 @@ impl Membership {
         let yard = Yard::enter(place)?;
         // What cannot be swept now is told by `clean`.
         let _ = yard.sweep();
-        let cgroup = self.cgroup.insert(yard.create(&self.wish.name)?);
+        let cgroup = match yard.create(&self.wish.name) {
+            Ok(made) => self.cgroup.insert(made),
+            Err(error) => {
+                yard.leave();
+                return Err(error);
+            }
+        };
         for warning in cgroup.apply(&self.wish.limits)? {
             eprintln!("a limit is not complete: {warning}");
         }
