@@ -19,10 +19,10 @@ use super::cgroup_end::{
 };
 use super::cgroup_io::{a_slow_disk_is_slow, bounds_of_disks_are_written};
 use super::cgroup_life::{
-    a_name_is_taken_once, a_pause_stops_and_unpause_goes_on, a_users_own_subtree_is_enough,
-    kill_leaves_nobody, limits_change_while_it_runs, processes_in_the_way_make_room,
-    the_container_sees_its_own_tree, the_host_s_tree_is_shown_on_request, the_program_is_born_inside,
-    what_is_not_there_is_named,
+    a_container_has_a_cgroup_of_its_own, a_name_is_taken_once, a_pause_stops_and_unpause_goes_on,
+    a_users_own_subtree_is_enough, controllers_are_handed_down, kill_leaves_nobody,
+    limits_change_while_it_runs, processes_in_the_way_make_room, the_container_sees_its_own_tree,
+    the_hosts_tree_is_shown_on_request, the_program_is_born_inside, what_is_not_there_is_named,
 };
 use super::cgroup_stats::{controllers_are_listed, events_are_told, statistics_tell_what_was_used};
 use crate::stage::case::{Case, Run, Running};
@@ -31,40 +31,45 @@ use crate::stage::tests;
 use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
 
 tests![
+    controllers_are_listed,
+    controllers_are_handed_down,
+    a_container_has_a_cgroup_of_its_own,
+    a_name_is_taken_once,
+    nothing_is_left_when_a_container_ends,
+    the_hosts_tree_is_shown_on_request,
+    the_container_sees_its_own_tree,
+    release_agent_cannot_be_written,
+    devices_are_refused_that_were_not_allowed,
     limits_of_processors_are_written,
-    limits_of_memory_are_written,
     limits_of_processes_are_written,
     a_fork_bomb_ends_at_the_limit,
-    a_memory_hog_dies_and_its_container_says_so,
+    the_program_is_born_inside,
     a_fifth_of_a_processor_is_a_fifth,
     a_container_stays_on_its_processors,
     bounds_of_disks_are_written,
     a_slow_disk_is_slow,
-    the_program_is_born_inside,
-    the_container_sees_its_own_tree,
-    the_host_s_tree_is_shown_on_request,
-    a_pause_stops_and_unpause_goes_on,
-    kill_leaves_nobody,
-    limits_change_while_it_runs,
-    a_name_is_taken_once,
-    processes_in_the_way_make_room,
     a_users_own_subtree_is_enough,
-    what_is_not_there_is_named,
-    statistics_tell_what_was_used,
-    events_are_told,
-    controllers_are_listed,
-    nothing_is_left_when_a_container_ends,
-    what_a_container_made_below_is_removed,
-    a_killed_runner_leaves_nothing_for_long,
-    wrong_use_is_told_in_one_line,
     nothing_inside_raises_its_own_limit,
     a_second_view_shows_no_more,
-    release_agent_cannot_be_written,
-    devices_are_refused_that_were_not_allowed,
+    what_a_container_made_below_is_removed,
+    wrong_use_is_told_in_one_line,
+    limits_of_memory_are_written,
+    a_memory_hog_dies_and_its_container_says_so,
+    limits_change_while_it_runs,
+    processes_in_the_way_make_room,
+    what_is_not_there_is_named,
+    statistics_tell_what_was_used,
+    a_pause_stops_and_unpause_goes_on,
+    kill_leaves_nobody,
+    events_are_told,
+    a_killed_runner_leaves_nothing_for_long,
 ];
 
 /// A container with a root of its own, and no network: cables take time.
 pub(super) const ALONE: [&str; 6] = ["--rootfs", "demo", "--network", "none", "--name", NAME];
+
+/// A container that is not shown its cgroup: what makes it is tested before the view of it.
+pub(super) const UNSEEN: [&str; 3] = ["--bare", "--cgroupns", "host"];
 
 /// Runs a script in the container `quay`.
 pub(super) fn on_quay(case: &Case, flags: &[&str], script: &str) -> Result<Run, Trouble> {

@@ -8,9 +8,9 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use super::cgroup::{ALONE, on_quay, start_quay, stop};
+use super::cgroup::{ALONE, UNSEEN, on_quay, start_quay, stop};
 use super::network_crash::{follow, has_containers};
-use crate::stage::case::{Case, eventually};
+use crate::stage::case::{Case, children_of, eventually};
 use crate::stage::cgroups::{NAME, Version, hierarchy, none_is_left, read};
 use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
 
@@ -18,18 +18,25 @@ use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
 const POINTS: usize = 16;
 
 pub fn nothing_is_left_when_a_container_ends(case: &Case) -> Verdict {
-    for (script, code) in [("exit 3", 3), ("kill -9 $$; exec probe hold", 0), ("sleep 1000 & exit 4", 4)] {
-        let script = if code == 0 { "probe fork-bomb hold & sh -c 'kill -9 $PPID'; exit 5" } else { script };
-        let run = on_quay(case, &["--pids-limit", "20", "-m", "64m"], script)?;
-        run.claim(code == 0 || run.code == code, format!("exit code {code}"))?;
+    let scripts = [
+        ("exit 3", 3),
+        ("sleep 1000 & setsid sleep 1000 & exit 4", 4),
+        // Its first process is killed, by its own child's wish: the kernel kills the rest.
+        ("sleep 1000 & probe ticks & exec probe ticks | head -n 1", 0),
+    ];
+    for (script, code) in scripts {
+        on_quay(case, &UNSEEN, script)?.code_is(code)?;
         none_is_left(&format!("`{script}`"))?;
     }
-    // A birth that fails after the group was made, and limits that are refused.
-    let words = [&["run"], &ALONE[..], &["--pids-limit", "20", "--", "/no/such/program"]].concat();
+    let killed = start_quay(case, &UNSEEN, &["sh", "-c", "sleep 1000 & exec probe hold"])?;
+    let first = children_of(killed.pid()).first().copied().unwrap_or_default();
+    nix::sys::signal::kill(Pid::from_raw(first), Signal::SIGKILL)?;
+    killed.ends("its first process was killed")?.code_is(137)?;
+    none_is_left("a first process that was killed")?;
+    // Births that fail after the group was made.
+    let words = [&["run"], &ALONE[..], &UNSEEN, &["--", "/no/such/program"]].concat();
     case.run(&words)?.code_is(127)?;
     none_is_left("a failed birth")?;
-    on_quay(case, &["--cpuset-cpus", "4000"], "true")?.code_is(125)?.err_is_one_line()?;
-    none_is_left("a limit that was refused")?;
     on_quay(case, &["--volume", "/no/such/folder:/mnt"], "true")?.code_is(125)?;
     none_is_left("a mount that was refused")
 }
@@ -160,6 +167,8 @@ pub fn wrong_use_is_told_in_one_line(case: &Case) -> Verdict {
         run.code_is(125)?.out_lacks("ran")?.err_is_one_line()?;
     }
     none_is_left("wrong use")?;
+    on_quay(case, &["--cpuset-cpus", "4000"], "true")?.code_is(125)?.err_is_one_line()?;
+    none_is_left("a limit that the kernel refused")?;
     // Below a group that somebody else made; it stays his.
     let parent = hierarchy("pids")?.top.join("harbour");
     std::fs::create_dir(&parent)?;

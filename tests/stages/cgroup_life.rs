@@ -2,18 +2,19 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::mkdir;
 
-use super::cgroup::{ALONE, is_v1, on_quay, start_quay, stop};
+use super::cgroup::{ALONE, UNSEEN, is_v1, on_quay, start_quay, stop};
 use super::mount::{mount_tmpfs, unmount};
 use super::user::{become_ordinary, own_demo};
 use crate::lab::Ground;
@@ -38,16 +39,80 @@ fn first_process(running: &Running) -> Result<i32, Trouble> {
     children_of(running.pid()).first().copied().ok_or_else(|| fail("the runner has a child", "none"))
 }
 
+pub fn a_container_has_a_cgroup_of_its_own(case: &Case) -> Verdict {
+    let running = start_quay(case, &UNSEEN, &["probe", "hold"])?;
+    let first = first_process(&running)?;
+    for (names, path) in places_of(first)? {
+        same(&format!("the place in the hierarchy `{names}`"), format!("/gantry/{NAME}"), path)?;
+    }
+    same("cgroup.procs", first.to_string(), read("pids", NAME, ["cgroup.procs"; 2])?)?;
+    stop(running)?.code_is(0)?;
+    // Without a name it has one of twelve hexadecimal digits.
+    let words = [
+        "run",
+        "--rootfs",
+        "demo",
+        "--network",
+        "none",
+        "--bare",
+        "--cgroupns",
+        "host",
+        "--",
+        "probe",
+        "hold",
+    ];
+    let running = case.start(&words)?.until_ready()?;
+    let named = hierarchy("pids")?.top.join("gantry");
+    let names: Vec<String> = folders(&named)?;
+    let is_digits = |name: &String| name.len() == 12 && name.chars().all(|c| c.is_ascii_hexdigit());
+    stop(running)?.code_is(0)?;
+    holds(
+        names.len() == 1 && names.iter().all(is_digits),
+        "one group, named by twelve digits",
+        format!("{names:?}"),
+    )?;
+    none_is_left("a container")
+}
+
+/// The names of the folders in a folder.
+fn folders(folder: &Path) -> Result<Vec<String>, Trouble> {
+    let entries = fs::read_dir(folder)?.flatten().filter(|entry| entry.path().is_dir());
+    Ok(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+}
+
 pub fn the_program_is_born_inside(case: &Case) -> Verdict {
     // With a limit of one process, the very first fork is one too many.
     let one = on_quay(case, &["--pids-limit", "1"], "exec probe fork-bomb")?;
     one.code_is(0)?.out_has("0 processes, then: EAGAIN")?;
-    let running = start_quay(case, &[], &["probe", "hold"])?;
-    for (names, path) in places_of(first_process(&running)?)? {
-        same(&format!("the place in the hierarchy `{names}`"), format!("/gantry/{NAME}"), path)?;
-    }
-    stop(running)?.code_is(0)?;
     born_in_no_other(case)
+}
+
+/// `gantry` hands on all that there is: what a runner finds that lives, it leaves, with the controllers that it has.
+pub fn controllers_are_handed_down(case: &Case) -> Verdict {
+    let pids = hierarchy("pids")?;
+    // What a living runner would have: its groups, and the lock on the first.
+    let tops: Vec<PathBuf> = own().into_iter().filter(|top| !top.ends_with("systemd")).collect();
+    let groups: Vec<PathBuf> = tops.iter().map(|top| top.join("gantry").join(NAME)).collect();
+    groups.iter().try_for_each(fs::create_dir_all)?;
+    let locked: Vec<_> = groups.iter().map(|group| lock(group)).collect::<Result<_, _>>()?;
+    let run = case.run(&["clean"])?;
+    let on = match pids.version {
+        Version::V1 => fs::read_to_string(hierarchy("cpuset")?.top.join("gantry/cpuset.cpus"))?,
+        Version::V2 => fs::read_to_string(pids.top.join("gantry/cgroup.subtree_control"))?,
+    };
+    let there = groups.iter().all(|group| group.exists());
+    drop(locked);
+    run.code_is(0)?.claim(there, "the groups of a runner that lives stay")?;
+    let expected: &[&str] = pids.pick(&[], &["cpu", "io", "memory", "pids"]);
+    let missing: Vec<&&str> =
+        expected.iter().filter(|name| !on.split_whitespace().any(|word| word == **name)).collect();
+    holds(missing.is_empty() && !on.trim().is_empty(), "a container in `gantry` gets every controller", &on)?;
+    case.run(&["clean"])?.code_is(0)?;
+    none_is_left("`clean`, and no runner lives")
+}
+
+fn lock(folder: &Path) -> Result<Flock<File>, Trouble> {
+    Flock::lock(File::open(folder)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
 /// Version 2: where the runner is there is room for the runner alone, so whom it bears must be born elsewhere. Version
@@ -70,31 +135,24 @@ pub fn the_container_sees_its_own_tree(case: &Case) -> Verdict {
     let pids = hierarchy("pids")?;
     let folder = if pids.version == Version::V1 { "/sys/fs/cgroup/pids" } else { "/sys/fs/cgroup" };
     let script = format!(
-        "cut -d: -f3 /proc/self/cgroup | sort -u; cat {folder}/pids.max; ls -d {folder}/*/; \
-         echo max > {folder}/pids.max; mkdir {folder}/pier; cat {folder}/pids.max; exec probe flags {folder}"
+        "cut -d: -f3 /proc/self/cgroup | sort -u; head -n 1 {folder}/cgroup.procs; cat {folder}/pids.max; \
+         ls -d {folder}/*/; echo 5 > {folder}/pids.max; mkdir {folder}/pier; cat {folder}/pids.max; \
+         exec probe flags {folder}"
     );
-    let run = on_quay(case, &["--pids-limit", "33"], &script)?;
-    // Its own group is the root of all that it sees; nothing is below, and nothing can be changed.
-    run.code_is(0)?.out_is(&format!("/\n33\n33\n{folder} ro nosuid nodev noexec"))?;
+    let run = on_quay(case, &[], &script)?;
+    // Its own group is the root of all that it sees (the lab's has a limit); nothing is below, and nothing can be
+    // changed.
+    run.code_is(0)?.out_is(&format!("/\n1\nmax\nmax\n{folder} ro nosuid nodev noexec"))?;
     none_is_left("a container")
 }
 
-pub fn the_host_s_tree_is_shown_on_request(case: &Case) -> Verdict {
-    let script = "cat /proc/self/cgroup; find /sys/fs/cgroup -name quay";
+pub fn the_hosts_tree_is_shown_on_request(case: &Case) -> Verdict {
+    let script = "cat /proc/self/cgroup; find /sys/fs/cgroup -name quay; mkdir /sys/fs/cgroup/*/pier /sys/fs/cgroup/pier";
     let run = on_quay(case, &["--cgroupns", "host"], script)?;
-    run.code_is(0)?.out_has(&format!(":/gantry/{NAME}\n"))?;
-    let pids = hierarchy("pids")?;
-    run.out_has(&pids.group(NAME).display().to_string())?;
-    on_quay(case, &["--cgroupns", "host"], "mkdir /sys/fs/cgroup/*/pier /sys/fs/cgroup/pier")?
-        .claim_failed("the host's tree is read-only inside")?;
+    run.out_has(&format!(":/gantry/{NAME}\n"))?;
+    run.out_has(&hierarchy("pids")?.group(NAME).display().to_string())?;
+    run.claim(run.code == 1, "exit code 1, of `mkdir`: the host's tree is read-only inside")?;
     none_is_left("a container")
-}
-
-impl crate::stage::case::Run {
-    /// The script must have failed.
-    pub(super) fn claim_failed(&self, expected: &str) -> Result<&Self, Trouble> {
-        self.claim(self.code != 0 && self.code != 125, expected)
-    }
 }
 
 pub fn a_pause_stops_and_unpause_goes_on(case: &Case) -> Verdict {
@@ -161,17 +219,18 @@ pub fn limits_change_while_it_runs(case: &Case) -> Verdict {
 }
 
 pub fn a_name_is_taken_once(case: &Case) -> Verdict {
-    let first = start_quay(case, &["--pids-limit", "20"], &["probe", "hold"])?;
-    on_quay(case, &["--pids-limit", "30"], "echo second")?
+    let first = start_quay(case, &UNSEEN, &["probe", "hold"])?;
+    let group = fs::metadata(hierarchy("pids")?.group(NAME))?.ino();
+    on_quay(case, &UNSEEN, "echo second")?
         .code_is(125)?
         .err_has(NAME)?
         .err_is_one_line()?
         .out_lacks("second")?;
-    same("the first one's limit", "20".to_owned(), read("pids", NAME, ["pids.max"; 2])?)?;
-    let other = case.sh(&["--rootfs", "demo", "--network", "none", "--name", "pier"], "echo other")?;
-    other.code_is(0)?.out_is("other")?;
+    same("the first one's group", group, fs::metadata(hierarchy("pids")?.group(NAME))?.ino())?;
+    let flags = [&["--rootfs", "demo", "--network", "none", "--name", "pier"], &UNSEEN[..]].concat();
+    case.sh(&flags, "echo other")?.code_is(0)?.out_is("other")?;
     stop(first)?.code_is(0)?;
-    on_quay(case, &[], "echo again")?.code_is(0)?.out_is("again")?;
+    on_quay(case, &UNSEEN, "echo again")?.code_is(0)?.out_is("again")?;
     none_is_left("both")
 }
 
