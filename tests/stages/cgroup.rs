@@ -59,10 +59,10 @@ tests![
     processes_in_the_way_make_room,
     what_is_not_there_is_named,
     statistics_tell_what_was_used,
-    a_pause_stops_and_unpause_goes_on,
     kill_leaves_nobody,
-    events_are_told,
+    a_pause_stops_and_unpause_goes_on,
     a_killed_runner_leaves_nothing_for_long,
+    events_are_told,
 ];
 
 /// A container with a root of its own, and no network: cables take time.

@@ -79,13 +79,7 @@ impl Membership {
         let yard = Yard::enter(place)?;
         // What cannot be swept now is told by `clean`.
         let _ = yard.sweep();
-        let cgroup = match yard.create(&self.wish.name) {
-            Ok(made) => self.cgroup.insert(made),
-            Err(error) => {
-                yard.leave();
-                return Err(error);
-            }
-        };
+        let cgroup = self.cgroup.insert(yard.create(&self.wish.name)?);
         for warning in cgroup.apply(&self.wish.limits)? {
             eprintln!("a limit is not complete: {warning}");
         }
@@ -166,7 +160,11 @@ impl Membership {
         };
         Builder::new().stack_size(STACK).spawn(work).map(drop).during("make a thread", "for the move")
     }
+}
+// ANCHOR_END: born
 
+// ANCHOR: moved
+impl Membership {
     /// Third moment: from here on, whatever we start is in the cgroup.
     fn wait_for_move(&mut self) -> Result<()> {
         let Some((mut reader, writer)) = self.moved.take() else { return Ok(()) };
@@ -181,7 +179,7 @@ impl Membership {
         }
     }
 }
-// ANCHOR_END: born
+// ANCHOR_END: moved
 
 // ANCHOR: drop
 impl Drop for Membership {
