@@ -15,6 +15,7 @@ mod host;
 #[path = "support/somebody.rs"]
 mod somebody;
 
+use std::io::Read;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         trial("filling_the_temporary_folders", filling),
         trial("killing_everybody", |worst| worst.both(&["kill"])),
         trial("freezing_in_every_cgroup", |worst| worst.both(&["freeze"])),
+        trial("killing_the_keeper_of_the_cgroups", killing_the_keeper),
         trial("forking_without_end", forking),
         trial("forking_for_ever_until_it_is_killed", forking_for_ever),
     ];
@@ -154,6 +156,22 @@ fn filling(worst: &Worst) -> Result<()> {
         written.iter().sum::<u32>() < 1024,
         "the lab took more of the machine's memory than it may: {text}"
     );
+    Ok(())
+}
+
+/// No process of a lab can reach its keeper; but its owner can. What that one leaves, the next lab removes.
+fn killing_the_keeper(_: &Worst) -> Result<()> {
+    let lab = |words: &[&str]| {
+        let job = Job::Command(words.iter().map(Into::into).collect());
+        lab::command(&Spec { ground: Ground::User, programs: Vec::new(), demo: None, job })
+    };
+    let mut keeper = lab(&["sh", "-c", "echo ready; exec sleep 1000"])?.stdout(Stdio::piped()).spawn()?;
+    let mut said = [0; 6];
+    keeper.stdout.as_mut().context("stdout")?.read_exact(&mut said)?;
+    keeper.kill()?;
+    keeper.wait()?;
+    host::processes_are_gone()?;
+    ensure!(lab(&["true"])?.status()?.success(), "the next lab");
     Ok(())
 }
 

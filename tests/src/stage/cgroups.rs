@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::verdict::{Trouble, Verdict, fail};
-use crate::lab::cgroups::{TOP, own, tree};
+use crate::lab::cgroups::{NO_CGROUPS, own, tree};
 
 /// The name of the container in most tests.
 pub const NAME: &str = "quay";
@@ -37,9 +37,7 @@ pub struct Hierarchy {
 pub fn hierarchy(controller: &str) -> Result<Hierarchy, Trouble> {
     let all = own();
     if all.is_empty() {
-        let why = "this lab could make no cgroups. On a system with version 2, start your shell by `systemd-run --user \
-                   --scope -p Delegate=yes bash`; everywhere, `--ground kernel` (for `check`, `--lab kernel`) has them";
-        return Err(Trouble::Skipped(why.to_owned()));
+        return Err(Trouble::Skipped(NO_CGROUPS.to_owned()));
     }
     let name = if controller == "io" { "blkio" } else { controller };
     let is_v1_of = |top: &&PathBuf| {
@@ -124,9 +122,4 @@ pub fn none_is_left(after: &str) -> Verdict {
     } else {
         Err(fail(format!("no cgroup is left after {after}"), left.join(" ")))
     }
-}
-
-/// Where all hierarchies are below.
-pub fn top() -> &'static Path {
-    Path::new(TOP)
 }

@@ -38,6 +38,11 @@ pub use seats::Seats;
 /// Lists the lab's own hierarchies, a path a line; is not there if the lab has none.
 pub const OWN: &str = "/run/lab/cgroups";
 
+/// Why a lab has none, and what helps.
+pub const NO_CGROUPS: &str = "this lab could make no cgroups. On a system with version 2, start your shell by \
+    `systemd-run --user --scope -p Delegate=yes bash`; everywhere, `--ground kernel` (for `check`, `--lab kernel`) has \
+    them";
+
 /// Where every system shows its control groups.
 pub const TOP: &str = "/sys/fs/cgroup";
 
