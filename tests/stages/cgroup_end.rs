@@ -45,7 +45,7 @@ pub fn what_a_container_made_below_is_removed(case: &Case) -> Verdict {
     let pids = hierarchy("pids")?;
     let folder = if pids.version == Version::V1 { "/sys/fs/cgroup/pids" } else { "/sys/fs/cgroup" };
     let script = format!(
-        "cut -d: -f3 /proc/self/cgroup | sort -u; mkdir -p {folder}/pier/mole && echo made; \
+        "cut -d: -f3 /proc/self/cgroup | sort -u; echo max > {folder}/pids.max; mkdir -p {folder}/pier/mole && echo made; \
          sleep 1000 & echo $! > {folder}/pier/mole/cgroup.procs && echo moved; exec probe hold"
     );
     let running = start_quay(case, &["--cgroup-writable", "--pids-limit", "20"], &["sh", "-c", &script])?;
