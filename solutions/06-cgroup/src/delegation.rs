@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
+use nix::sys::stat::stat;
 use nix::unistd::{Pid, Uid, fchownat};
 use process::{Context, Result};
 
@@ -44,6 +45,11 @@ pub fn make_inner(cgroup: &Cgroup) -> Result<()> {
 /// # Errors
 /// Those of the kernel.
 pub fn give(cgroup: &Cgroup, child: Pid) -> Result<()> {
+    // In our own user namespace its root is ours; and the map of that would name ids of the namespace around it.
+    let namespace = |pid: &str| stat(format!("/proc/{pid}/ns/user").as_str()).map(|found| found.st_ino);
+    if namespace(&child.to_string()) == namespace("self") {
+        return Ok(());
+    }
     let owner = match root_of(child, "uid_map")? {
         Some(uid) if uid != Uid::effective().as_raw() => uid,
         _ => return Ok(()),

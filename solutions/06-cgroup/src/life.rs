@@ -66,8 +66,8 @@ fn is_frozen(folder: &Folder) -> Result<bool> {
 }
 // ANCHOR_END: freeze
 
-// ANCHOR: kill
 impl Cgroup {
+    // ANCHOR: kill
     /// Kills all processes, and returns when there are none.
     ///
     /// # Errors

@@ -62,7 +62,9 @@ fn fresh(tree: &Hierarchy, target: PathBuf, attributes: u64) -> Mount {
     let filesystem = if tree.version == Version::V2 { "cgroup2" } else { "cgroup" };
     Mount::own(Source::Fresh(filesystem, options), target, attributes)
 }
+// ANCHOR_END: show
 
+// ANCHOR: folders
 /// The folders on which trees of version 1 are mounted, and a link for each controller that shares one.
 fn folders(trees: &Hierarchies, root: &Root) -> Result<()> {
     let options = [("mode", "755"), ("size", "64k")].map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -78,7 +80,7 @@ fn folders(trees: &Hierarchies, root: &Root) -> Result<()> {
     let place = resolve::place(root.as_fd(), Path::new(CGROUP), Kind::Folder, Links::Refuse)?;
     top.attach(place.as_fd()).during("move_mount", CGROUP)
 }
-// ANCHOR_END: show
+// ANCHOR_END: folders
 
 fn folder_of(tree: &Hierarchy) -> String {
     if tree.version == Version::V2 { "unified".to_owned() } else { tree.names.join(",") }

@@ -48,15 +48,19 @@ impl Default for Now {
 }
 // ANCHOR_END: types
 
+// ANCHOR: writes
 /// The writes that bring a cgroup from `now` to `limits`. `version` tells in which tree a controller is.
 pub fn writes(limits: &Limits, now: &Now, version: impl Fn(Controller) -> Version) -> Vec<Write> {
     let mut all = cpu(limits, now, version(Controller::Cpu));
     all.extend(cpuset(limits));
-    all.extend(memory(limits, now, version(Controller::Memory)));
+    if limits.memory.or(limits.memory_swap).is_some() || limits.memory_reservation.is_some() {
+        all.extend(memory(limits, now, version(Controller::Memory)));
+    }
     all.extend(io(limits, version(Controller::Io)));
     all.extend(limits.pids.map(|pids| set(Controller::Pids, "pids.max", or(pids, "max"))));
     all
 }
+// ANCHOR_END: writes
 
 fn set(controller: Controller, file: &'static str, line: String) -> Write {
     Write { controller, lines: vec![(file, line)], asked: true }
