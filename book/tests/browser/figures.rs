@@ -14,10 +14,11 @@ pub const ALL: &[(&str, Test)] = &[
     ("every_stepper_has_a_last_step", steppers_end),
     ("the_quota_throttles_and_frees", quota),
     ("the_overlay_copies_up_whites_out_and_makes_opaque", overlay),
+    ("a_capability_lights_its_doors_and_a_door_its_capabilities", capabilities),
 ];
 
 /// The figures that a script redraws.
-const REDRAWN: [&str; 2] = ["quota", "overlay"];
+const REDRAWN: [&str; 3] = ["quota", "overlay", "capabilities"];
 
 fn begins_as_without(world: &mut World) -> Result<()> {
     let page = world.figures();
@@ -130,5 +131,32 @@ fn overlay(world: &mut World) -> Result<()> {
     browser.until(&format!("!{drawn}.includes('whiteout')"))?;
     browser.evaluate("document.querySelector('[data-overlay=append]').click()")?;
     browser.until(&format!("{said}.includes('ENOENT') || {said}.includes('EISDIR')"))?;
+    stays(browser, &page)
+}
+
+fn capabilities(world: &mut World) -> Result<()> {
+    let page = world.figures();
+    let browser = world.browser()?;
+    browser.open(&page)?;
+    let lit = |kind: &str| {
+        format!(
+            "[...document.querySelectorAll('#figure-capabilities [data-{kind}]:not(.fig-dim)')].map(g => g.dataset.{kind}).join()"
+        )
+    };
+    let said = "document.querySelector('#figure-capabilities .figure-words').textContent";
+    let lines = "document.querySelectorAll('#figure-capabilities path.fig-accent').length";
+    browser.evaluate("document.querySelector('[data-choose=capability]').focus()")?;
+    browser.press("ArrowRight")?;
+    browser.press("ArrowRight")?;
+    browser.until(&format!("{} === 'write,read' && {lines} === 2", lit("door")))?;
+    browser.until(&format!("{said}.endsWith('Docker gives it.')"))?;
+    browser.evaluate("document.querySelector('[data-choose=door]').focus()")?;
+    for _ in 0..3 {
+        browser.press("ArrowRight")?;
+    }
+    browser.until(&format!("{} === 'DAC_OVERRIDE,DAC_READ_SEARCH' && {lines} === 2", lit("capability")))?;
+    browser.evaluate("document.querySelector('[data-door=mount] text').dispatchEvent(new MouseEvent('click', { bubbles: true }))")?;
+    browser
+        .until(&format!("{} === 'SYS_ADMIN' && {said}.includes('closed under Docker')", lit("capability")))?;
     stays(browser, &page)
 }

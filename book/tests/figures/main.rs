@@ -7,9 +7,11 @@
 //!
 //! Left out: what the reader sees and presses, see `tests/browser`.
 
+mod capabilities;
 #[path = "../browser/chromium.rs"]
 #[allow(dead_code)]
 mod chromium;
+mod doors;
 mod overlay;
 mod place;
 mod quota;
@@ -25,8 +27,9 @@ use place::{Place, Skip};
 /// A comparison of a figure's rule with the kernel of a place.
 type Check = fn(Place) -> Result<()>;
 
-const CHECKS: [(&str, Check); 2] = [
+const CHECKS: [(&str, Check); 3] = [
     ("the_quota_figure_counts_as_cpu_stat_does", quota::check),
+    ("the_capability_figure_opens_what_the_kernel_opens", capabilities::check),
     ("the_overlay_figure_does_as_a_mount_does", overlay::check),
 ];
 

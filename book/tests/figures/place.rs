@@ -15,7 +15,7 @@ use serde_json::Value;
 use workshop::lab::{self, Ground, Job, Spec};
 use workshop::vm::{Kernel, Machine};
 
-use crate::{overlay, quota, script};
+use crate::{capabilities, overlay, quota, script};
 
 /// The first argument of this program when it is to answer.
 const ASK: &str = "ask-the-kernel";
@@ -56,7 +56,8 @@ impl std::error::Error for Skip {}
 /// What answers a question, by its name.
 type Answer = fn(&Value) -> Result<Value>;
 
-const ANSWERS: [(&str, Answer); 2] = [("quota", quota::measure), ("overlay", overlay::operate)];
+const ANSWERS: [(&str, Answer); 3] =
+    [("quota", quota::measure), ("overlay", overlay::operate), ("capabilities", capabilities::try_doors)];
 
 /// Answers, if this program was run to do that.
 pub fn asked() -> Option<ExitCode> {
