@@ -166,7 +166,7 @@
 
     const COMMANDS = {
         read: (path) => `cat ${path}`, write: (path) => `echo new > ${path}`, append: (path) => `echo + >> ${path}`,
-        remove: (path) => `rm -r ${path}`, mkdir: (path) => `mkdir ${path}`, rename: (path, to) => `rename ${path} ${to}`,
+        remove: (path) => `rm -r ${path}`, mkdir: (path) => `mkdir ${path}`, rename: (path, to) => `rename("${path}", "${to}")`,
     };
 
     const COLUMNS = [["lower", 14, "read-only"], ["upper", 252, "the container's own"], ["merged", 490, "what the container sees"]];

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Map, Value, json};
 
-use crate::place::{Place, Skip};
+use crate::place::{Place, Skip, own_user_namespace};
 use crate::script::Script;
 
 /// How many random series, how long, and where their numbers begin.
@@ -135,37 +135,30 @@ fn build(top: &Path, nodes: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Mounts, and returns the name of the attribute by which a folder is opaque.
+/// Mounts, and returns the name of the attribute by which a folder is opaque. `nofollow` is as good as `off`, and the only
+/// one that goes with `userxattr`.
 fn mount_overlay(top: &Path) -> Result<&'static str> {
     let folder = |name: &str| top.join(name).display().to_string();
     let options = format!(
-        "lowerdir={},upperdir={},workdir={},redirect_dir=off,metacopy=off,index=off,xino=off",
+        "lowerdir={},upperdir={},workdir={},redirect_dir=nofollow,metacopy=off,index=off,xino=off",
         folder("lower"),
         folder("upper"),
         folder("work")
     );
     let merged = top.join("merged");
-    // In a user namespace, only attributes of the class `user` may be written.
-    for (opaque, options) in
-        [("trusted.overlay.opaque", options.clone()), ("user.overlay.opaque", options + ",userxattr")]
-    {
-        let in_user_namespace = opaque.starts_with("user");
-        match mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str())) {
-            Ok(()) if !in_user_namespace && own_user_namespace() => {
-                umount2(&merged, MntFlags::empty()).context("unmount")?
-            }
-            Ok(()) => return Ok(opaque),
-            Err(errno) if in_user_namespace => bail!(Skip::Fine(format!("mount overlay: {errno}"))),
-            Err(_) => {}
-        }
+    // In a user namespace, only attributes of the class `user` may be written; on a tmpfs since Linux 6.6.
+    let (opaque, more) = match own_user_namespace() {
+        true => ("user.overlay.opaque", ",userxattr"),
+        false => ("trusted.overlay.opaque", ""),
+    };
+    if !takes_attribute(top, opaque) {
+        bail!(Skip::Fine(format!("a tmpfs of this kernel takes no attribute {opaque}")));
     }
-    bail!("not reached: the last way either works or tells why")
-}
-
-/// Whether root of this namespace is somebody else outside.
-fn own_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
+    let options = options + more;
+    match mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str())) {
+        Ok(()) => Ok(opaque),
+        Err(errno) => bail!(Skip::Fine(format!("mount overlay: {errno}"))),
+    }
 }
 
 /// One operation by the system calls of the figure's words; the error, if it fails.
@@ -223,6 +216,14 @@ fn collect(top: &Path, folder: &Path, opaque: &str, found: &mut Map<String, Valu
         }
     }
     Ok(())
+}
+
+/// Whether a folder can be marked; setxattr(2).
+fn takes_attribute(folder: &Path, name: &str) -> bool {
+    let Ok(path) = CString::new(folder.as_os_str().as_bytes()) else { return false };
+    let Ok(name) = CString::new(name) else { return false };
+    // SAFETY: both strings end with a zero byte, and the value is of one byte.
+    unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), c"y".as_ptr().cast(), 1, 0) == 0 }
 }
 
 /// The first byte of an extended attribute; lgetxattr(2).

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -80,7 +81,7 @@ pub fn asked() -> Option<ExitCode> {
 }
 
 fn question(file: &Path) -> Result<Value> {
-    let text = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    let text = fs::read(file).with_context(|| format!("read {}", file.display()))?;
     serde_json::from_slice(&text).context("read the question")
 }
 
@@ -91,14 +92,14 @@ impl Place {
     /// [`Skip`] where it cannot be tried; else what went wrong.
     pub fn ask(self, name: &str, mounts: bool, question: &Value) -> Result<Value> {
         let file = script::scratch()?.join(format!("{name}-{}.json", std::process::id()));
-        std::fs::write(&file, question.to_string()).with_context(|| format!("write {}", file.display()))?;
+        fs::write(&file, question.to_string()).with_context(|| format!("write {}", file.display()))?;
         let myself = std::env::current_exe().context("find this program")?;
         let words = [myself.into_os_string(), ASK.into(), name.into(), file.clone().into_os_string()];
         let answer = match self {
             Place::Here => here(&words, mounts),
             Place::Kernel => in_kernel(&words, &file),
         };
-        std::fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+        fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
         let (code, out, err) = answer?;
         match code {
             0 => serde_json::from_slice(&out).context("read the answer"),
@@ -130,7 +131,14 @@ fn here(words: &[OsString], mounts: bool) -> Result<Said> {
 
 fn in_kernel(words: &[OsString], file: &Path) -> Result<Said> {
     let kernel = Kernel::find().map_err(|error| {
-        Skip::Avoidable(format!("{error:#}").lines().next().unwrap_or_default().to_owned())
+        Skip::Avoidable(
+            format!("{error:#}")
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim_end_matches(" Looked at:")
+                .to_owned(),
+        )
     })?;
     let files: [PathBuf; 2] = [words[0].clone().into(), file.to_owned()];
     let machine: Machine = lab::kernel::machine(&kernel, files.iter().map(PathBuf::as_path))?;
@@ -143,4 +151,10 @@ const OWN_MACHINE: &str = "GANTRY_TEST_OWN_MACHINE";
 /// Whether all of this machine is ours: then its cgroups may be set up.
 pub fn own_machine() -> bool {
     std::env::var_os(OWN_MACHINE).is_some()
+}
+
+/// Whether root of this namespace is somebody else outside.
+pub fn own_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
 }
