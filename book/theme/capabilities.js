@@ -10,7 +10,8 @@
 (() => {
     const GIVEN = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "SETPCAP", "SETFCAP", "KILL", "MKNOD",
         "SYS_CHROOT", "NET_BIND_SERVICE", "NET_RAW", "AUDIT_WRITE"];
-    const OTHERS = ["DAC_READ_SEARCH", "SYS_ADMIN", "BPF", "NET_ADMIN", "SYS_PTRACE", "SYSLOG", "SYS_MODULE", "SYS_TIME", "SYS_BOOT"];
+    const OTHERS = ["DAC_READ_SEARCH", "SYS_ADMIN", "BPF", "NET_ADMIN", "SYS_PTRACE", "SYSLOG", "SYS_MODULE", "SYS_TIME",
+        "SYS_BOOT"];
     const CAPABILITIES = [...GIVEN, ...OTHERS];
 
     const door = (id, words, needs, note = "") => ({ id, words, needs: needs.split(" "), note });
@@ -28,7 +29,8 @@
         door("mknod", "make a device: mknod", "MKNOD", "Opening it is another door: the cgroup's list of devices."),
         door("chroot", "change the root: chroot", "SYS_CHROOT"),
         door("bind", "listen on port 80: bind", "NET_BIND_SERVICE",
-            "Docker also sets net.ipv4.ip_unprivileged_port_start to 0 in a container's network namespace: there, every port is free."),
+            "Docker also sets net.ipv4.ip_unprivileged_port_start to 0 in a container's network namespace: there, every port "
+            + "is free."),
         door("raw", "forge packets: socket(SOCK_RAW)", "NET_RAW"),
         door("audit", "write to the audit log: sendmsg", "AUDIT_WRITE"),
         door("handle", "open any file by its number: open_by_handle_at", "DAC_READ_SEARCH",
@@ -74,7 +76,8 @@
             for (const name of needs) {
                 const on = chosen && ids.includes(id) && names.includes(name);
                 const [y, to] = [capabilityAt(name), doorAt(id)];
-                lines.push(`<path class="fig-line${on ? " fig-accent" : chosen ? " fig-dim" : ""}" d="M${LEFT + WIDTH} ${y}C250 ${y} 250 ${to} ${RIGHT} ${to}"/>`);
+                const kind = on ? " fig-accent" : chosen ? " fig-dim" : "";
+                lines.push(`<path class="fig-line${kind}" d="M${LEFT + WIDTH} ${y}C250 ${y} 250 ${to} ${RIGHT} ${to}"/>`);
             }
         }
         for (const name of CAPABILITIES) {
@@ -86,7 +89,8 @@
         for (const entry of DOORS) {
             const kind = isOpen(entry) ? "fig-ok" : "fig-wrong";
             const y = doorAt(entry.id);
-            lines.push(`<g data-door="${entry.id}"${dim(ids.includes(entry.id))}>`, box(`${kind}${isOpen(entry) ? " fig-fill" : " fig-dashed"}`, RIGHT, y, WIDE),
+            lines.push(`<g data-door="${entry.id}"${dim(ids.includes(entry.id))}>`,
+                box(`${kind} ${isOpen(entry) ? "fig-fill" : "fig-dashed"}`, RIGHT, y, WIDE),
                 text("fig-small", RIGHT + 8, y + 5, entry.words),
                 text(`fig-small fig-end ${kind}`, RIGHT + WIDE - 8, y + 5, isOpen(entry) ? "open" : "closed"), "</g>");
         }
@@ -94,10 +98,10 @@
     }
 
     function words({ capability, door }) {
-        const given = (name) => `CAP_${name}`;
+        const full = (name) => `CAP_${name}`;
         if (door) {
             const entry = DOORS.find(({ id }) => id === door);
-            return `To ${entry.words.split(":")[0]} takes ${entry.needs.map(given).join(" or ")}: `
+            return `To ${entry.words.split(":")[0]} takes ${entry.needs.map(full).join(" or ")}: `
                 + `${isOpen(entry) ? "open" : "closed"} under Docker's default. ${entry.note}`;
         }
         if (!capability) return "Choose a capability or a door.";

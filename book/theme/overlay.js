@@ -52,7 +52,8 @@
     function copyUpParents({ upper }, path) {
         const missing = parents(path).filter((above) => !upper[above]);
         missing.forEach((above) => { upper[above] = folder; });
-        return missing.length ? ` First the folder ${missing.at(-1)} is copied up: an empty one, which is merged with the one below.` : "";
+        if (missing.length === 0) return "";
+        return ` First the folder ${missing.at(-1)} is copied up: an empty one, which is merged with the one below.`;
     }
 
     function removeUpper({ upper }, path) {
@@ -68,8 +69,8 @@
         },
 
         write(state, path) {
-            return put(state, path, () => "new", "Copy-up: upper gets a file of this name, owner and mode. Its content is about to be "
-                + "thrown away, so none is copied. Lower keeps the old one; nobody sees it any more.");
+            return put(state, path, () => "new", "Copy-up: upper gets a file of this name, owner and mode. Its content is about "
+                + "to be thrown away, so none is copied. Lower keeps the old one; nobody sees it any more.");
         },
 
         append(state, path) {
@@ -138,7 +139,8 @@
         removeUpper(state, from);
         removeUpper(state, to);
         Object.assign(state.upper, Object.fromEntries(subtree));
-        if (state.upper[to].kind === "folder" && isMerged(state, parent(to))) state.upper[to] = { kind: "folder", opaque: true };
+        const isFolder = state.upper[to].kind === "folder";
+        if (isFolder && isMerged(state, parent(to))) state.upper[to] = { kind: "folder", opaque: true };
         if (hides) state.upper[from] = whiteout;
         return { says: (copied ? "Copy-up, and then the copy is renamed in upper." : "Upper renames it.")
             + (state.upper[to].opaque ? " The folder is opaque: nothing of lower may show through under its new name." : "")
@@ -146,7 +148,8 @@
     }
 
     const ERRORS = {
-        ENOENT: "no such file or folder", EISDIR: "it is a folder", ENOTDIR: "a part of the way is no folder, or the two are not of a kind",
+        ENOENT: "no such file or folder", EISDIR: "it is a folder",
+        ENOTDIR: "a part of the way is no folder, or the two are not of a kind",
         EEXIST: "the name is taken", EINVAL: "a folder cannot move into itself", ENOTEMPTY: "the target is not empty",
         EXDEV: "overlay does not rename a folder of lower, since all of it would have to be copied up. Programs like mv see this "
             + "error and copy by themselves",
@@ -209,7 +212,8 @@
         const what = { file: node.text, folder: node.opaque ? "opaque" : "", whiteout: "whiteout c 0/0" }[node.kind];
         const right = [what, from].filter(Boolean).join(" · ");
         return [
-            `<rect class="fig-box ${kind} fig-fill" x="${x + indent}" y="${y}" width="${WIDTH - 12 - indent}" height="24" rx="3"/>`,
+            `<rect class="fig-box ${kind} fig-fill" x="${x + indent}" y="${y}"`
+                + ` width="${WIDTH - 12 - indent}" height="24" rx="3"/>`,
             text("fig-mono", x + indent + 8, y + 17, name),
             text(`fig-small fig-end ${node.kind === "whiteout" ? "fig-wrong" : "fig-muted"}`, x + WIDTH - 20, y + 16, right),
         ];
@@ -236,7 +240,8 @@
             return element;
         };
         const verbs = { read: "read", write: "write", append: "append", remove: "remove", mkdir: "make folder", rename: "rename" };
-        const buttons = Object.entries(verbs).map(([kind, title]) => button(kind, title, () => act({ kind, path: path.value, to: to.value })));
+        const buttons = Object.entries(verbs).map(([kind, title]) =>
+            button(kind, title, () => act({ kind, path: path.value, to: to.value })));
         const again = button("again", "start again", () => { state = START; show(state, "Choose a path, then an operation."); });
         const rename = make("span", { className: "figure-group" }, buttons.pop(), toLabel);
         const controls = make("div", { className: "figure-controls" }, pathLabel, ...buttons, rename, again);
