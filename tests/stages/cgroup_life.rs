@@ -147,11 +147,11 @@ pub fn the_container_sees_its_own_tree(case: &Case) -> Verdict {
 }
 
 pub fn the_hosts_tree_is_shown_on_request(case: &Case) -> Verdict {
-    let script = "cat /proc/self/cgroup; find /sys/fs/cgroup -name quay; mkdir /sys/fs/cgroup/*/pier /sys/fs/cgroup/pier";
+    let script = "cat /proc/self/cgroup; find /sys/fs/cgroup -name quay; for d in /sys/fs/cgroup /sys/fs/cgroup/*; do \
+                  mkdir $d/pier; done; find /sys/fs/cgroup -name pier";
     let run = on_quay(case, &["--cgroupns", "host"], script)?;
-    run.out_has(&format!(":/gantry/{NAME}\n"))?;
+    run.code_is(0)?.out_has(&format!(":/gantry/{NAME}\n"))?.out_lacks("pier")?;
     run.out_has(&hierarchy("pids")?.group(NAME).display().to_string())?;
-    run.claim(run.code == 1, "exit code 1, of `mkdir`: the host's tree is read-only inside")?;
     none_is_left("a container")
 }
 
