@@ -92,8 +92,9 @@ pub(super) fn stop(running: Running) -> Result<Run, Trouble> {
 /// A controller, and a file and its text in version 1 and in version 2.
 type Line = (&'static str, [(&'static str, &'static str); 2]);
 
-/// A container with these flags has these lines; `same_file` is the text of one that is the same in both.
+/// A container with these flags has these lines.
 fn written(case: &Case, flags: &[&str], lines: &[Line]) -> Verdict {
+    lines.iter().try_for_each(|(controller, _)| hierarchy(controller).map(drop))?;
     let running = start_quay(case, flags, &["probe", "hold"])?;
     for (controller, [(v1, one), (v2, two)]) in lines {
         let seen = read(controller, NAME, [v1, v2])?;
