@@ -89,6 +89,13 @@ impl Groups {
     }
 }
 
+/// Where a lab's group would be made in version 2, by the texts of `/proc/self/mountinfo` and `/proc/self/cgroup`.
+pub fn base_in_v2(mountinfo: &str, own: &str, root: bool) -> Option<PathBuf> {
+    let all = hierarchies(mountinfo, own);
+    let one = all.iter().find(|one| one.kind == Kind::V2)?;
+    Some(one.base(root, is_pure(&all)))
+}
+
 /// Every folder below `top`, and `top` itself.
 pub fn tree(top: &Path) -> Vec<PathBuf> {
     let mut all = vec![top.to_owned()];
