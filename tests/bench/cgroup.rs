@@ -36,8 +36,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let bench = Bench::new();
-    let mut kept = bench.births();
-    kept &= bench.statistics();
+    let (alone, mut kept) = bench.births();
+    kept &= bench.statistics(alone);
     kept &= bench.memory();
     ExitCode::from(u8::from(!kept))
 }
@@ -111,13 +111,13 @@ impl Bench {
         ours
     }
 
-    fn births(&self) -> bool {
+    fn births(&self) -> (f64, bool) {
         let v1 = self.trees.of(Controller::Memory).is_some_and(|tree| tree.version == Version::V1);
         self.write_bundle();
         let peers = ["crun", "runc"].into_iter().filter(|name| self.runs(name)).collect::<Vec<_>>();
         let mut times = vec![Vec::new(); peers.len() + 1];
         for round in 0..WARM_UP + ROUNDS {
-            let mut these = vec![milliseconds(|| succeed(&mut self.ours(&["/bin/true"])))];
+            let mut these = vec![self.our_start()];
             these.extend(peers.iter().map(|peer| milliseconds(|| succeed(&mut self.peer(peer, round)))));
             if round >= WARM_UP {
                 times.iter_mut().zip(these).for_each(|(all, time)| all.push(time));
@@ -135,7 +135,11 @@ impl Bench {
                 _ => true,
             };
         }
-        kept
+        (ours, kept)
+    }
+
+    fn our_start(&self) -> f64 {
+        milliseconds(|| succeed(&mut self.ours(&["/bin/true"])))
     }
 
     /// Whether a runtime of the field is here, and works: crun does not on a hybrid machine.
@@ -169,8 +173,8 @@ impl Bench {
         fs::write(self.folder.join("config.json"), text).expect("config.json");
     }
 
-    /// A hundred containers, each with a process: one pass over all their counters.
-    fn statistics(&self) -> bool {
+    /// A hundred containers, each with a process: one more start, and one pass over all their counters.
+    fn statistics(&self, alone: f64) -> bool {
         let place = self.place();
         let yard = Yard::enter(&place).expect("the yard");
         let mut running: Vec<(Cgroup, Child)> = Vec::new();
@@ -180,6 +184,10 @@ impl Bench {
             cgroup.add(process.id() as i32).expect("add");
             running.push((cgroup, process));
         }
+        drop(yard);
+        let mut crowded = Vec::new();
+        (0..ROUNDS / 3).for_each(|_| crowded.push(self.our_start()));
+        println!("start with {CONTAINERS} neighbours, by that alone: {:.2}", median(&crowded) / alone);
         let mut sampler = Sampler::default();
         let first = milliseconds(|| drop(sampler.look(&place, &[]).expect("look")));
         let later: Vec<f64> = (0..20)
@@ -190,7 +198,6 @@ impl Bench {
             process.wait().expect("wait");
             cgroup.remove().expect("remove");
         }
-        drop(yard);
         cgroup::yard::tidy(&place);
         println!("stats of {CONTAINERS} containers: {first:.2} ms the first time");
         promise("stats of a hundred containers", median(&later), 20.0, " ms")

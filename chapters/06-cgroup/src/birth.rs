@@ -3,35 +3,37 @@
 //! ```text
 //! parent                                     child
 //! make the cgroup, write the limits
+//! open the doors (version 1)
 //! clone3, into it (version 2) ────────────▶  born inside
-//! a thread moves it (version 1)                mounts, network, ...
-//!      └── done, or why not ── pipe ────────▶  reads it; its own cgroup namespace; /sys/fs/cgroup
+//!                                              mounts, network, ...
+//!                                              walks through the doors (version 1)
+//!                                              its own cgroup namespace; /sys/fs/cgroup
 //! ```
-//! Version 2 needs no move. In version 1 a process must be moved, and the first move after a pause waits for all
-//! processors to take note (an RCU grace period, about 13 ms): so it happens beside the child's other work, once.
+//! Version 2 needs no move. In version 1 a process must be moved, and whoever moves another one, by `cgroup.procs`, makes
+//! the kernel wait until all processors have taken note (an RCU grace period, about 13 ms). Not so who moves a single
+//! thread, and that itself: a `0` in `tasks` (Linux 5.5). The child has one thread only, so it goes by itself, through
+//! files that its parent has opened: the kernel asks what the opener may do.
 //!
-//! Nothing inside may change a limit. As long as the root of the container is the machine's root (without a user
-//! namespace, until chapter 8 takes its capabilities) it could mount the trees again, writable; what it would find there
-//! is only what its cgroup namespace shows. In a user namespace it cannot even write that: the files belong to others.
+//! Nothing inside may change a limit. `/sys/fs/cgroup` is read-only; and what the kernel would run at the end of a cgroup
+//! (`release_agent`, CVE-2022-0492) stands in the root of a tree only, which the namespace does not show, and new trees
+//! cannot be made from inside of one. In a user namespace that is all: the files belong to others, whoever mounts them
+//! how often. Without one the container's root is the machine's, until chapter 8 takes its capabilities: it can mount the
+//! tree again, writable, and raise its own limits (version 2 refuses even that where the machine's own mount has the
+//! option `nsdelegate`), and with `--cgroupns host` it finds the release agent, too.
 
-use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::thread::Builder;
+use std::fs::File;
+use std::io::Write;
 
 use mount::detached::Detached;
 use nix::errno::Errno;
-use process::{Birth, Child, Context, Error, Isolation, Result};
+use nix::fcntl::OFlag;
+use process::{Birth, Child, Context, Isolation, Result};
 
 use crate::devices::Rule;
 use crate::limits::Limits;
 use crate::place::Place;
 use crate::yard::Yard;
-use crate::{Cgroup, Folder, Hierarchies, delegation, oom, view, yard};
-
-/// What the thread says when all went well; an error begins with something else.
-const DONE: &[u8] = b"moved";
-
-/// A small thread: it writes a few files.
-const STACK: usize = 64 << 10;
+use crate::{Cgroup, Hierarchies, delegation, oom, view, yard};
 
 // ANCHOR: types
 /// What is wished for.
@@ -43,10 +45,8 @@ pub struct Wish {
     pub place: Option<Place>,
     /// What it may use.
     pub limits: Limits,
-    /// Which devices.
+    /// Which devices, besides those that all may use.
     pub devices: Vec<Rule>,
-    /// Whether the user said something about devices.
-    pub devices_asked: bool,
     /// Whether it has a cgroup namespace of its own.
     pub private: bool,
     /// The trees to show in `/sys/fs/cgroup`; none where it has no `/sys` of its own.
@@ -62,8 +62,8 @@ pub struct Membership {
     wish: Wish,
     /// From `prepare` on.
     cgroup: Option<Cgroup>,
-    /// Where the thread tells how the move went, version 1.
-    moved: Option<(PipeReader, Option<PipeWriter>)>,
+    /// A file `tasks` in each tree of version 1, open for writing.
+    doors: Vec<File>,
     hosts_view: Option<Detached>,
 }
 // ANCHOR_END: types
@@ -71,7 +71,7 @@ pub struct Membership {
 impl Membership {
     /// A wish to be in a cgroup.
     pub fn new(wish: Wish) -> Membership {
-        Membership { wish, cgroup: None, moved: None, hosts_view: None }
+        Membership { wish, cgroup: None, doors: Vec::new(), hosts_view: None }
     }
 
     /// Makes the cgroup, with its limits, after whatever others left was swept.
@@ -84,7 +84,7 @@ impl Membership {
             eprintln!("a limit is not complete: {warning}");
         }
         // Before there is a cgroup below: version 1 does not change the rules over its head.
-        cgroup.allow_devices(&self.wish.devices, self.wish.devices_asked)?;
+        cgroup.allow_devices(&self.wish.devices)?;
         if self.wish.writable { delegation::make_inner(cgroup) } else { Ok(()) }
     }
 }
@@ -113,14 +113,14 @@ impl Isolation for Membership {
     }
 
     fn outside(&mut self, child: &Child) -> Result<()> {
-        if let (Some(cgroup), true) = (&self.cgroup, self.wish.writable) {
-            delegation::give(cgroup, child.pid())?;
+        match &self.cgroup {
+            Some(cgroup) if self.wish.writable => delegation::give(cgroup, child.pid()),
+            _ => Ok(()),
         }
-        self.start_move(child)
     }
 
     fn inside(&mut self) -> Result<()> {
-        self.wait_for_move()?;
+        self.enter()?;
         if self.wish.private {
             view::unshare_namespace()?;
         }
@@ -134,35 +134,17 @@ impl Isolation for Membership {
 
 // ANCHOR: born
 impl Membership {
-    /// First moment: version 2 takes the folder in which the process is to be born, version 1 needs a move.
+    /// First moment: version 2 takes the folder in which the process is to be born; in version 1 we open the doors.
     fn be_born_in(&mut self, birth: &mut Birth) -> Result<()> {
         todo!("6.2 Be born in it")
     }
 
-    /// Second moment: the move begins, and nobody waits for it here.
-    fn start_move(&mut self, child: &Child) -> Result<()> {
+    /// Third moment: we go in. From here on, whatever we start is in the cgroup.
+    fn enter(&mut self) -> Result<()> {
         todo!("6.2 Be born in it")
     }
 }
 // ANCHOR_END: born
-
-// ANCHOR: moved
-impl Membership {
-    /// Third moment: from here on, whatever we start is in the cgroup.
-    fn wait_for_move(&mut self) -> Result<()> {
-        let Some((mut reader, writer)) = self.moved.take() else { return Ok(()) };
-        // Our copy of the other end would keep the pipe open for ever.
-        drop(writer);
-        let mut answer = Vec::new();
-        reader.read_to_end(&mut answer).during("read", "how the move went")?;
-        match &answer[..] {
-            DONE => Ok(()),
-            [] => Err(Error::refused("move into the cgroup", "", "the runner is gone")),
-            error => Err(Error::decode(error)),
-        }
-    }
-}
-// ANCHOR_END: moved
 
 // ANCHOR: drop
 impl Drop for Membership {

@@ -96,11 +96,6 @@ impl Cgroup {
         self.folders.iter().filter(|folder| folder.version == Version::V1)
     }
 
-    /// Whether it has not been removed.
-    pub fn is_there(&self) -> bool {
-        self.folders[0].has("cgroup.procs")
-    }
-
     /// Takes the lock if its runner is gone; whether it is ours now.
     ///
     /// # Errors

@@ -181,7 +181,8 @@ impl AsFd for Folder {
     }
 }
 
-fn open_folder(at: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
+/// Opens a folder, and nothing that a link leads to.
+pub(crate) fn open_folder(at: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     openat(at, path, flags, Mode::empty())
 }

@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use clap::{ArgMatches, Command, arg, value_parser};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use process::{Context, Error, Result};
 
 use crate::place::Place;
@@ -134,6 +135,7 @@ fn stats(place: &Place, given: &ArgMatches) -> Result<()> {
     let names: Vec<String> = given.get_many::<String>("NAME").into_iter().flatten().cloned().collect();
     let (mut sampler, once) = (Sampler::default(), given.get_flag("no-stream"));
     let anew = if !once && stdout().is_terminal() { "\x1b[H\x1b[J" } else { "" };
+    allow_many_files()?;
     sampler.look(place, &names)?;
     loop {
         sleep(INTERVAL);
@@ -145,6 +147,12 @@ fn stats(place: &Place, given: &ArgMatches) -> Result<()> {
     }
 }
 // ANCHOR_END: stats
+
+/// Eight files for each container: as many as the administrator lets us have.
+fn allow_many_files() -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).during("getrlimit", "open files")?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).during("setrlimit", "open files")
+}
 
 /// All of it at once; a reader that is gone is an error, not a panic.
 fn say(text: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use uts_ipc::size;
 
 use crate::Hierarchies;
 use crate::birth::{Membership, Wish};
-use crate::devices::{self, Rule};
+use crate::devices::Rule;
 use crate::limits::{Amount, Limits, PERIOD, quota_for};
 use crate::place::Place;
 use crate::throttle::{Rate, Throttle};
@@ -140,8 +140,7 @@ fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> 
         name: name.map_or_else(random_name, Ok)?,
         place,
         limits,
-        devices_asked: !rules.is_empty(),
-        devices: devices::default().into_iter().chain(rules).collect(),
+        devices: rules,
         private: given.get_one::<String>("cgroupns").is_some_and(|mode| mode == "private"),
         shown: (mount::cli::has_dev(given) && !trees.0.is_empty()).then_some(trees),
         writable: given.get_flag("cgroup-writable"),

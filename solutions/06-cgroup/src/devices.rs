@@ -11,7 +11,7 @@ use std::fmt;
 use nix::errno::Errno;
 use process::{Error, Result};
 
-use crate::{Cgroup, Controller, Version, bpf};
+use crate::{Cgroup, Controller, Folder, Version, bpf};
 
 // ANCHOR: rule
 /// One line of the list; what is not given is any.
@@ -102,7 +102,18 @@ impl Rule {
     }
 }
 
-/// As version 1 reads it.
+impl Rule {
+    /// As version 1 reads it. There, a rule for any kind of device would be one for all devices, whatever else it says.
+    fn lines(&self) -> Vec<String> {
+        let kinds = match self.kind {
+            Kind::Any => vec![Kind::Block, Kind::Character],
+            kind => vec![kind],
+        };
+        kinds.into_iter().map(|kind| Rule { kind, ..*self }.to_string()).collect()
+    }
+}
+
+/// As `--device-cgroup-rule` has it.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
@@ -122,27 +133,39 @@ impl fmt::Display for Rule {
 
 // ANCHOR: allow
 impl Cgroup {
-    /// Allows what the rules say, and nothing else. `asked`: whether the user said something about devices.
+    /// Allows what every container may do and what was `asked` for, and nothing else.
     ///
-    /// Without rights over the machine (in a user namespace) neither is possible, and neither is needed.
+    /// Without rights over the machine (in a user namespace) neither version lets us, and neither is needed.
     ///
     /// # Errors
-    /// The rules were asked for and cannot be had.
-    pub fn allow_devices(&self, rules: &[Rule], asked: bool) -> Result<()> {
+    /// The rules that were asked for cannot be had.
+    pub fn allow_devices(&self, asked: &[Rule]) -> Result<()> {
         let done = self.folder(Controller::Devices).and_then(|folder| match folder.version {
-            Version::V1 => {
-                folder.write("devices.deny", "a")?;
-                rules.iter().try_for_each(|rule| folder.write("devices.allow", &rule.to_string()))
-            }
-            Version::V2 => bpf::attach(folder, &bpf::program(rules)),
+            Version::V1 => allow_by_list(folder, asked),
+            Version::V2 => bpf::attach(folder, &bpf::program(&[&default(), asked].concat())),
         });
         match done {
-            Err(error) if !asked && [Errno::EPERM, Errno::EACCES, Errno::ENOENT].contains(&error.errno) => {
-                Ok(())
-            }
+            Err(error) if asked.is_empty() && is_refusal(&error) => Ok(()),
             done => done,
         }
     }
+}
+
+fn allow_by_list(folder: &Folder, asked: &[Rule]) -> Result<()> {
+    folder.write("devices.deny", "a")?;
+    let allow = |line: String| folder.write("devices.allow", &line);
+    for line in default().iter().flat_map(Rule::lines) {
+        match allow(line) {
+            // The cgroup around us does not have it either.
+            Err(error) if is_refusal(&error) => {}
+            done => done?,
+        }
+    }
+    asked.iter().flat_map(Rule::lines).try_for_each(allow)
+}
+
+fn is_refusal(error: &Error) -> bool {
+    [Errno::EPERM, Errno::EACCES, Errno::ENOENT].contains(&error.errno)
 }
 // ANCHOR_END: allow
 
@@ -158,6 +181,12 @@ mod tests {
         for wrong in ["", "c", "c 1:3", "d 1:3 r", "c 1 r", "c x:3 r", "c 1:3 x", "c 1:3 ", "c 1:3 r w"] {
             assert!(Rule::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn any_kind_is_two_lines() {
+        assert_eq!(Rule::parse("a 7:1 r").unwrap().lines(), ["b 7:1 r", "c 7:1 r"]);
+        assert_eq!(Rule::parse("c 7:1 r").unwrap().lines(), ["c 7:1 r"]);
     }
 
     #[test]

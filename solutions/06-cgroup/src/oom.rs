@@ -9,7 +9,7 @@
 use process::Result;
 
 use crate::limits::Amount;
-use crate::{Cgroup, Controller, Version};
+use crate::{Cgroup, Controller, Folder, Version};
 
 // ANCHOR: oom
 impl Cgroup {
@@ -19,12 +19,17 @@ impl Cgroup {
     /// There is no memory controller here.
     pub fn oom_kills(&self) -> Result<u64> {
         let folder = self.folder(Controller::Memory)?;
-        let kills = match folder.version {
-            Version::V1 => folder.count("memory.oom_control", "oom_kill"),
-            Version::V2 => folder.count("memory.events", "oom_kill"),
-        };
-        Ok(kills.unwrap_or(0))
+        match folder.version {
+            Version::V1 => in_each(folder),
+            Version::V2 => Ok(folder.count("memory.events", "oom_kill").unwrap_or(0)),
+        }
     }
+}
+
+/// Version 1 counts a kill only where the process was; version 2 in all cgroups above as well.
+fn in_each(folder: &Folder) -> Result<u64> {
+    let below = folder.children()?.iter().map(in_each).sum::<Result<u64>>()?;
+    Ok(folder.count("memory.oom_control", "oom_kill").unwrap_or(0) + below)
 }
 
 /// One line on stderr if there were such kills.

@@ -22,7 +22,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{fstat, stat};
 use process::{Context, Error, Result};
 
-use crate::folder::folders_in;
+use crate::folder::{folders_in, open_folder};
 use crate::place::{Place, Top};
 use crate::{Cgroup, Controller, Folder, Version, cpuset, subtree};
 
@@ -131,6 +131,9 @@ impl Yard<'_> {
     pub fn sweep(&self) -> Result<usize> {
         let mut swept = 0;
         for name in names(self.place)? {
+            if self.is_held(&name)? {
+                continue;
+            }
             let mut found = Cgroup::open(self.place, &name)?;
             if found.take_over()? {
                 found.remove()?;
@@ -138,6 +141,17 @@ impl Yard<'_> {
             }
         }
         Ok(swept)
+    }
+
+    /// Whether its runner lives: the lock on its folder in the first tree is taken. Three calls, for there may be many.
+    fn is_held(&self, name: &str) -> Result<bool> {
+        match open_folder(self.folders[0].as_fd(), Path::new(name)) {
+            Err(Errno::ENOENT) => Ok(false),
+            folder => {
+                let folder = folder.during("open", name)?;
+                Ok(Flock::lock(folder, FlockArg::LockExclusiveNonblock).is_err())
+            }
+        }
     }
     // ANCHOR_END: sweep
 }
