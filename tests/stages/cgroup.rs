@@ -25,7 +25,7 @@ use super::cgroup_life::{
     the_hosts_tree_is_shown_on_request, the_program_is_born_inside, what_is_not_there_is_named,
 };
 use super::cgroup_stats::{controllers_are_listed, events_are_told, statistics_tell_what_was_used};
-use crate::stage::case::{Case, Run, Running};
+use crate::stage::case::{Case, Run, Running, eventually};
 use crate::stage::cgroups::{NAME, Version, count, hierarchy, read};
 use crate::stage::tests;
 use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
@@ -216,9 +216,10 @@ pub fn a_fifth_of_a_processor_is_a_fifth(case: &Case) -> Verdict {
         }
     }
     holds(got >= 17.0, "not less than 20 percent of a processor in 5 s, give or take 3", got)?;
-    // Without a limit there is more; how much, others on this machine decide as well.
-    let free = percent(&on_quay(case, &[], "probe burn 0.5")?.out)?;
-    holds(free > 23.0, "without a limit it gets more", free)
+    // Without a limit there is more, whenever others on this machine leave as much.
+    eventually("without a limit it gets more", || {
+        Ok(percent(&on_quay(case, &[], "probe burn 0.5")?.out)? > 23.0)
+    })
 }
 
 /// What a container with a fifth of a processor gets in five seconds, in percent.
