@@ -25,7 +25,7 @@ use super::cgroup_life::{
     the_hosts_tree_is_shown_on_request, the_program_is_born_inside, what_is_not_there_is_named,
 };
 use super::cgroup_stats::{controllers_are_listed, events_are_told, statistics_tell_what_was_used};
-use crate::stage::case::{Case, Run, Running};
+use crate::stage::case::{Case, Run, Running, eventually};
 use crate::stage::cgroups::{NAME, Version, count, hierarchy, read};
 use crate::stage::tests;
 use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
@@ -92,8 +92,9 @@ pub(super) fn stop(running: Running) -> Result<Run, Trouble> {
 /// A controller, and a file and its text in version 1 and in version 2.
 type Line = (&'static str, [(&'static str, &'static str); 2]);
 
-/// A container with these flags has these lines; `same_file` is the text of one that is the same in both.
+/// A container with these flags has these lines.
 fn written(case: &Case, flags: &[&str], lines: &[Line]) -> Verdict {
+    lines.iter().try_for_each(|(controller, _)| hierarchy(controller).map(drop))?;
     let running = start_quay(case, flags, &["probe", "hold"])?;
     for (controller, [(v1, one), (v2, two)]) in lines {
         let seen = read(controller, NAME, [v1, v2])?;
@@ -215,9 +216,10 @@ pub fn a_fifth_of_a_processor_is_a_fifth(case: &Case) -> Verdict {
         }
     }
     holds(got >= 17.0, "not less than 20 percent of a processor in 5 s, give or take 3", got)?;
-    // Without a limit there is more; how much, others on this machine decide as well.
-    let free = percent(&on_quay(case, &[], "probe burn 0.5")?.out)?;
-    holds(free > 23.0, "without a limit it gets more", free)
+    // Without a limit there is more, whenever others on this machine leave as much.
+    eventually("without a limit it gets more", || {
+        Ok(percent(&on_quay(case, &[], "probe burn 0.5")?.out)? > 23.0)
+    })
 }
 
 /// What a container with a fifth of a processor gets in five seconds, in percent.

@@ -1,9 +1,10 @@
 //! The machine's control groups as they must stay: which there are, and what is set in them.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
 use workshop::lab::cgroups::{TOP, tree};
 
 /// Files that say how a group is set, of both versions, and what no lab may change in a group of the machine's.
@@ -40,18 +41,32 @@ pub fn look() -> Groups {
         .collect()
 }
 
-/// What is different. Groups of the machine's own come and go meanwhile, ours may not stay.
+/// What is different. Groups of the machine's own come and go meanwhile, and so do those of labs that live: somebody
+/// else's in another clone. Ours may not stay.
 pub fn harm(before: &Groups, after: &Groups) -> Vec<String> {
     let mut harm = Vec::new();
     for (folder, settings) in after {
-        let ours = || folder.iter().any(|name| name.to_string_lossy().starts_with("gantry"));
         match before.get(folder) {
-            Some(then) if then != settings => {
+            Some(then) if then != settings && !lives(folder) => {
                 harm.push(format!("{}: {then}, now {settings}", folder.display()));
             }
-            None if ours() => harm.push(format!("a cgroup is left: {}", folder.display())),
+            None if is_ours(folder) && !lives(folder) => {
+                harm.push(format!("a cgroup is left: {}", folder.display()));
+            }
             _ => {}
         }
     }
     harm
+}
+
+fn is_ours(folder: &Path) -> bool {
+    folder.iter().any(|name| name.to_string_lossy().starts_with("gantry"))
+}
+
+/// Whether somebody holds the lock on a group or on one around it, or it is gone by now.
+fn lives(folder: &Path) -> bool {
+    let held = |group: &Path| {
+        File::open(group).is_ok_and(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err())
+    };
+    !folder.exists() || folder.ancestors().filter(|group| is_ours(group)).any(held)
 }

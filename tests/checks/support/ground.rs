@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use anyhow::Result;
 use libtest_mimic::{Completion, Failed};
 use workshop::course::Need;
-use workshop::lab::cgroups::{NO_CGROUPS, OWN};
+use workshop::lab::cgroups::{NO_CGROUPS, OWN, TOP};
 use workshop::lab::{self, Ground, Job, Spec};
 
 /// Why a check did not run.
@@ -62,7 +62,12 @@ fn lacking(needs: &[Need], ground: Ground) -> Option<Skip> {
     static AS_ROOT: OnceLock<Option<String>> = OnceLock::new();
     static AS_USER: OnceLock<Option<String>> = OnceLock::new();
     let known = if ground == Ground::Root { &AS_ROOT } else { &AS_USER };
-    let has_cgroups = ["test", "-e", OWN].map(Into::into).to_vec();
+    // All that the tests ask for: a user may have been given a part of it.
+    let look = format!(
+        "test -e {OWN} && cd {TOP} && for c in cpu cpuset io/blkio memory pids; do \
+         grep -qsw ${{c%/*}} cgroup.controllers || test -w ${{c#*/}} || exit 1; done"
+    );
+    let has_cgroups = ["sh", "-c", &look].map(Into::into).to_vec();
     known
         .get_or_init(|| try_it(ground, has_cgroups).map(|_| NO_CGROUPS.to_owned()))
         .clone()

@@ -22,6 +22,10 @@ const MOST_THREADS: &str = "1024";
 /// The most memory of a lab, its temporary folders included: a hog ends here, and not the machine.
 const MOST_MEMORY: &str = "1536M";
 
+/// The lab's weight in version 1, where whatever is beside a group may be single processes of 1024 each: a lab is more
+/// than one process.
+const SHARES: &str = "8192";
+
 /// A lab's group, locked as long as this lives.
 #[derive(Debug)]
 pub struct Group {
@@ -61,6 +65,7 @@ impl Group {
                 write(&at(name), above.trim())?;
             }
         }
+        write_if_there(&at("cpu.shares"), SHARES)?;
         write_if_there(&at("pids.max"), MOST_THREADS)?;
         let memory = if self.hierarchy.kind == Kind::V2 { "memory.max" } else { "memory.limit_in_bytes" };
         write_if_there(&at(memory), MOST_MEMORY)?;
