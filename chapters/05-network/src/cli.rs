@@ -73,13 +73,13 @@ fn mode(given: &ArgMatches) -> Result<Mode> {
     })
 }
 
-fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
+fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
     let mode = mode(given)?;
     if !matches!(mode, Mode::Helped(_) | Mode::Member(_)) {
         refuse_ports(given)?;
     }
     // Without a root of its own, the container's /etc is the host's.
-    let identity = given.contains_id("rootfs").then(|| identity(given)).transpose()?;
+    let identity = program.root.is_some().then(|| identity(given)).transpose()?;
     let ports = ports(given)?;
     Ok(match mode {
         Mode::Alone => {
@@ -120,9 +120,9 @@ fn texts_of(root: Option<&Path>) -> Result<Texts> {
     ["hosts", "hostname", "resolv.conf"].into_iter().map(read).collect()
 }
 
-/// A name or a port means something on a network only.
+/// A port means something on a network only, and so does a name by which others find it.
 fn refuse_ports(given: &ArgMatches) -> Result<()> {
-    let flags = ["publish", "name", "network-alias", "ip"];
+    let flags = ["publish", "network-alias", "ip"];
     match flags.into_iter().find(|flag| given.contains_id(flag)) {
         None => Ok(()),
         Some(flag) => {

@@ -28,6 +28,8 @@ mod network_names;
 mod network_ports;
 #[path = "../../stages/network_world.rs"]
 mod network_world;
+#[path = "../../stages/overlay.rs"]
+mod overlay;
 #[path = "../../stages/process.rs"]
 mod process;
 #[path = "../../stages/process_signals.rs"]
@@ -78,6 +80,7 @@ pub fn of_chapter(number: u8) -> &'static [Test] {
         3 => uts_ipc::TESTS,
         4 => user::TESTS,
         5 => network::TESTS,
+        7 => overlay::TESTS,
         _ => &[],
     }
 }

@@ -1,0 +1,339 @@
+//! A container's own folder: where its changes go, and what they are changes of.
+//!
+//! ```text
+//! STATE/containers/<name>/upper    what it writes
+//!                         work     overlay's own
+//!                         merged   where the union is mounted, in the container's mount namespace only
+//!                         empty    an empty folder, for unions that nobody writes to
+//!                         layers   its chain, a path a line, the lowest first
+//!                         kept     there if it outlives its runner
+//!                         copied   there if `merged` is a copy, because there can be no union here
+//! ```
+//!
+//! Invariants: whoever runs or removes a container holds the lock on its folder. A folder that is neither locked nor
+//! kept was left by a runner that was killed, and the next one removes it. Names that begin with a dot are no
+//! containers. The lock on `containers` is held while names come and go.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use process::{Context, Error, Result};
+
+use crate::node::{Attributes, LeftOut};
+use crate::store::{DRAFT, lock};
+use crate::task::{apart, as_root};
+use crate::union::{Union, Upper, is_impossible};
+use crate::{copy, tree};
+
+/// A container that is ours: nobody else runs or removes it meanwhile.
+pub struct Container {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its chain, the lowest first.
+    pub layers: Vec<PathBuf>,
+    /// Whether it outlives its runner.
+    pub kept: bool,
+    _lock: Flock<File>,
+}
+
+/// What is known of a container that may be somebody else's.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its chain, the lowest first.
+    pub layers: Vec<PathBuf>,
+    /// Whether somebody runs it.
+    pub runs: bool,
+}
+
+/// The folder of all containers; made where there is none. Who is not its owner may pass, not look: root of a user
+/// namespace, on its way to its own.
+fn home(state: &Path) -> Result<PathBuf> {
+    let folder = state.join("containers");
+    DirBuilder::new().recursive(true).mode(0o711).create(&folder).during("create", folder.display())?;
+    fs::canonicalize(&folder).during("open", folder.display())
+}
+
+impl Container {
+    // ANCHOR: container
+    /// A container on these layers: a new one, or one that was kept under this name.
+    ///
+    /// # Errors
+    /// It runs; or it was kept and is not to be kept, or stands on other layers.
+    pub fn open(state: &Path, name: Option<&str>, layers: Vec<PathBuf>, keep: bool) -> Result<Container> {
+        let home = home(state)?;
+        let name = name.map_or_else(|| tree::fresh_name(""), |name| Ok(name.to_owned()))?;
+        network::store::check_name(&name)?;
+        let turn = lock(&home, FlockArg::LockExclusive)?;
+        let left = set_aside(&home)?;
+        let folder = home.join(&name);
+        let refuse = |cause: &str| Err(Error::refused("run", &name, cause));
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            done => done.during("create", folder.display())?,
+        }
+        let Ok(own) = lock(&folder, FlockArg::LockExclusiveNonblock) else {
+            return refuse("a container of that name runs");
+        };
+        let container = Container { folder, layers, kept: keep, _lock: own };
+        if !container.has("layers") {
+            container.furnish()?;
+        } else if !keep {
+            // It is not ours to remove.
+            std::mem::forget(container);
+            return refuse(
+                "a container of that name was kept; --keep goes on with it, `containers rm` removes it",
+            );
+        } else if read_layers(&container.folder)? != container.layers {
+            return refuse("the container of that name stands on other layers");
+        }
+        drop(turn);
+        left.into_iter().try_for_each(|(name, _)| remove(&home, &name))?;
+        Ok(container)
+    }
+    // ANCHOR_END: container
+
+    /// Makes what a new one needs. `layers` comes last: with it, the container is there.
+    fn furnish(&self) -> Result<()> {
+        for name in ["upper", "work", "merged", "empty"] {
+            let folder = self.folder.join(name);
+            DirBuilder::new().mode(0o755).create(&folder).during("create", folder.display())?;
+        }
+        self.like_its_top()?;
+        if self.kept {
+            self.mark("kept")?;
+        }
+        let lines: Vec<String> = self.layers.iter().map(|layer| format!("{}\n", layer.display())).collect();
+        if lines.iter().any(|line| line.trim_end_matches('\n').contains('\n')) {
+            return Err(Error::refused("stack", "", "a line's end in the path of a layer"));
+        }
+        fs::write(self.folder.join("layers"), lines.concat()).during("write", "layers")
+    }
+
+    /// The root of a union is the top of its chain, and that is our folder: it must look like the one below.
+    fn like_its_top(&self) -> Result<()> {
+        let Some(top) = self.layers.last() else {
+            return Err(Error::refused("run", "", "a container needs a layer"));
+        };
+        let top = File::open(top).during("open", top.display())?;
+        let like = Attributes::of(top.as_fd()).during("read the attributes of", "the top layer")?;
+        let upper = self.folder.join("upper");
+        as_root(move || {
+            let folder = File::open(&upper).during("open", upper.display())?;
+            like.give(folder.as_fd(), OsStr::new("."), &mut LeftOut::default())?;
+            Ok(Vec::new())
+        })
+        .map(drop)
+    }
+
+    // ANCHOR: raise
+    /// Mounts its union on `merged`, in the mount namespace of this process; or copies it there, where the kernel
+    /// cannot stack these file systems.
+    ///
+    /// # Errors
+    /// Neither can be done.
+    pub fn raise(&self, lowers: Vec<PathBuf>) -> Result<()> {
+        if self.has("copied") {
+            return Ok(());
+        }
+        let work = self.folder.join("work");
+        let upper = Upper { upper: self.folder.join("upper"), work, volatile: !self.kept };
+        let union = Union { lowers, upper: Some(upper) };
+        // What a crashed mount left there would stop this one, `work/incompat/volatile` above all.
+        let folder = File::open(&self.folder).during("open", self.folder.display())?;
+        tree::remove(folder.as_fd(), OsStr::new("work"))?;
+        fs::create_dir(self.folder.join("work")).during("create", "work")?;
+        match union.attach(&self.merged(), &self.folder) {
+            Err(error) if is_impossible(&error) => {
+                eprintln!("the layers are copied, not stacked: {error}");
+                copy::union(&union.lowers, &self.merged())?;
+                self.mark("copied")
+            }
+            done => done,
+        }
+    }
+    // ANCHOR_END: raise
+
+    /// Where its root is, once [`Container::raise`] was called.
+    pub fn merged(&self) -> PathBuf {
+        self.folder.join("merged")
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.folder.join(file).exists()
+    }
+
+    fn mark(&self, file: &str) -> Result<()> {
+        fs::write(self.folder.join(file), "").during("write", file)
+    }
+
+    /// A container that was kept, to work on while nobody runs it.
+    ///
+    /// # Errors
+    /// There is none of that name, or it runs.
+    pub fn take(state: &Path, name: &str) -> Result<Container> {
+        let Known { folder, layers, .. } = find(state, name)?;
+        let lock = lock(&folder, FlockArg::LockExclusiveNonblock)
+            .map_err(|error| error.because("it runs; its files change while they are read"))?;
+        Ok(Container { folder, layers, kept: true, _lock: lock })
+    }
+
+    /// Removes it, kept or not.
+    ///
+    /// # Errors
+    /// EPERM: something in it was made unchangeable.
+    pub fn remove(mut self) -> Result<()> {
+        self.kept = true;
+        throw_away(&self.folder)
+    }
+}
+
+impl Drop for Container {
+    /// What fails here is left to the next runner.
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = throw_away(&self.folder);
+        }
+    }
+}
+
+fn throw_away(folder: &Path) -> Result<()> {
+    let home = folder.parent().unwrap_or(Path::new("/"));
+    remove(home, folder.file_name().unwrap_or(OsStr::new("")))
+}
+
+/// Removes a container's folder. Files of ids that only its user namespace has are removed there.
+fn remove(home: &Path, name: &OsStr) -> Result<()> {
+    let (home, name) = (home.to_owned(), name.to_owned());
+    as_root(move || {
+        let home = File::open(&home).during("open", home.display())?;
+        tree::remove(home.as_fd(), &name)?;
+        Ok(Vec::new())
+    })
+    .map(drop)
+}
+
+// ANCHOR: aside
+/// Takes the names of containers whose runners are gone, and that are not kept; each with its lock, to be removed.
+fn set_aside(home: &Path) -> Result<Vec<(std::ffi::OsString, Flock<File>)>> {
+    let folder = File::open(home).during("open", home.display())?;
+    let mut aside = Vec::new();
+    for name in tree::names(folder.as_fd()).during("read", home.display())? {
+        let place = home.join(&name);
+        let Ok(lock) = lock(&place, FlockArg::LockExclusiveNonblock) else { continue };
+        if place.join("kept").exists() {
+            continue;
+        }
+        let other = tree::fresh_name(DRAFT)?;
+        fs::rename(&place, home.join(&other)).during("rename", place.display())?;
+        aside.push((other.into(), lock));
+    }
+    Ok(aside)
+}
+// ANCHOR_END: aside
+
+/// All containers.
+///
+/// # Errors
+/// EACCES: they are not ours.
+pub fn list(state: &Path) -> Result<Vec<Known>> {
+    let home = home(state)?;
+    let folder = File::open(&home).during("open", home.display())?;
+    let names = tree::names(folder.as_fd()).during("read", home.display())?;
+    let known = |name: std::ffi::OsString| -> Option<Known> {
+        let folder = home.join(&name);
+        let name = name.into_string().ok().filter(|name| !name.starts_with('.'))?;
+        let runs = lock(&folder, FlockArg::LockExclusiveNonblock).is_err();
+        Some(Known { name, layers: read_layers(&folder).ok()?, folder, runs })
+    };
+    Ok(names.into_iter().filter_map(known).collect())
+}
+
+/// The container of this name.
+///
+/// # Errors
+/// There is none.
+pub fn find(state: &Path, name: &str) -> Result<Known> {
+    let found = list(state)?.into_iter().find(|known| known.name == name);
+    found.ok_or_else(|| {
+        Error::refused("find the container", name, "`containers ls` shows those that are kept")
+    })
+}
+
+/// The name of a container that stands on this layer.
+///
+/// # Errors
+/// EACCES: they are not ours.
+pub fn user_of(state: &Path, layer: &Path) -> Result<Option<String>> {
+    Ok(list(state)?
+        .into_iter()
+        .find(|known| known.layers.iter().any(|own| own == layer))
+        .map(|known| known.name))
+}
+
+fn read_layers(folder: &Path) -> Result<Vec<PathBuf>> {
+    let file = folder.join("layers");
+    let text = fs::read_to_string(&file).during("read", file.display())?;
+    Ok(text.lines().map(PathBuf::from).collect())
+}
+
+impl Known {
+    /// The text of a file of its root, as far as it was changed up to now; empty where there is none. Links lead
+    /// from layer to layer, so the union is mounted for it, in a child.
+    ///
+    /// # Errors
+    /// It is no regular file, or too long.
+    pub fn read(folder: &Path, file: &str) -> Result<String> {
+        let (folder, file) = (folder.to_owned(), file.to_owned());
+        let bytes = apart(move || {
+            let mut lowers = read_layers(&folder)?;
+            lowers.push(folder.join("upper"));
+            below(lowers, &folder)?;
+            user::identity::read_inside(Some(&folder.join("merged")), &file).map(String::into_bytes)
+        })?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What it changed, a line each.
+    ///
+    /// # Errors
+    /// It is a copy, of which nobody knows what it was.
+    pub fn changes(&self) -> Result<Vec<u8>> {
+        self.must_be_union()?;
+        let (folder, mut lowers) = (self.folder.clone(), self.layers.clone());
+        apart(move || {
+            // Two at least, also of a single layer.
+            lowers.push(folder.join("empty"));
+            below(lowers, &folder)?;
+            let open = |name| File::open(folder.join(name)).during("open", name);
+            let changes = crate::diff::changes(open("upper")?.as_fd(), open("merged")?.as_fd())?;
+            Ok(changes.iter().map(|change| format!("{change}\n")).collect::<String>().into_bytes())
+        })
+    }
+
+    /// That its upper folder holds its changes.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn must_be_union(&self) -> Result<()> {
+        if self.folder.join("copied").exists() {
+            let cause =
+                "its layers were copied, since they could not be stacked: what it changed is not known";
+            return Err(Error::refused("read the changes of", &self.name, cause));
+        }
+        Ok(())
+    }
+}
+
+/// Mounts a union for reading on a container's `merged`, in a mount namespace that nobody else sees.
+fn below(lowers: Vec<PathBuf>, folder: &Path) -> Result<()> {
+    Union { lowers, upper: None }.attach(&folder.join("merged"), folder)
+}
