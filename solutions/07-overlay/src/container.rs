@@ -7,7 +7,7 @@
 //!                         empty    an empty folder, for unions that nobody writes to
 //!                         layers   its chain, a path a line, the lowest first
 //!                         kept     there if it outlives its runner
-//!                         copied   there if `merged` is a copy, because there can be no union here
+//!                         copied   `yes` if `merged` is a copy, because there can be no union here
 //! ```
 //!
 //! Invariants: whoever runs or removes a container holds the lock on its folder. A folder that is neither locked nor
@@ -25,7 +25,7 @@ use nix::fcntl::{Flock, FlockArg};
 use process::{Context, Error, Result};
 
 use crate::node::{Attributes, LeftOut};
-use crate::store::{DRAFT, lock};
+use crate::store::{DRAFT, folder_in, lock};
 use crate::task::{apart, as_root};
 use crate::union::{Union, Upper, is_impossible};
 use crate::{copy, tree};
@@ -57,9 +57,7 @@ pub struct Known {
 /// The folder of all containers; made where there is none. Who is not its owner may pass, not look: root of a user
 /// namespace, on its way to its own.
 fn home(state: &Path) -> Result<PathBuf> {
-    let folder = state.join("containers");
-    DirBuilder::new().recursive(true).mode(0o711).create(&folder).during("create", folder.display())?;
-    fs::canonicalize(&folder).during("open", folder.display())
+    folder_in(state, "containers", 0o711)
 }
 
 impl Container {
@@ -94,6 +92,8 @@ impl Container {
             );
         } else if read_layers(&container.folder)? != container.layers {
             return refuse("the container of that name stands on other layers");
+        } else {
+            container.tidy()?;
         }
         drop(turn);
         left.into_iter().try_for_each(|(name, _)| remove(&home, &name))?;
@@ -108,14 +108,21 @@ impl Container {
             DirBuilder::new().mode(0o755).create(&folder).during("create", folder.display())?;
         }
         self.like_its_top()?;
+        fs::write(self.folder.join("copied"), "no").during("write", "copied")?;
         if self.kept {
-            self.mark("kept")?;
+            fs::write(self.folder.join("kept"), "").during("write", "kept")?;
         }
         let lines: Vec<String> = self.layers.iter().map(|layer| format!("{}\n", layer.display())).collect();
         if lines.iter().any(|line| line.trim_end_matches('\n').contains('\n')) {
             return Err(Error::refused("stack", "", "a line's end in the path of a layer"));
         }
         fs::write(self.folder.join("layers"), lines.concat()).during("write", "layers")
+    }
+
+    /// Removes what the last mount left in `work`, and would stop the next: `incompat/volatile` above all.
+    fn tidy(&self) -> Result<()> {
+        remove(&self.folder, OsStr::new("work"))?;
+        fs::create_dir(self.folder.join("work")).during("create", "work")
     }
 
     /// The root of a union is the top of its chain, and that is our folder: it must look like the one below.
@@ -141,21 +148,17 @@ impl Container {
     /// # Errors
     /// Neither can be done.
     pub fn raise(&self, lowers: Vec<PathBuf>) -> Result<()> {
-        if self.has("copied") {
+        if is_copy(&self.folder) {
             return Ok(());
         }
-        let work = self.folder.join("work");
-        let upper = Upper { upper: self.folder.join("upper"), work, volatile: !self.kept };
+        let place = |name| self.folder.join(name);
+        let upper = Upper { upper: place("upper"), work: place("work"), volatile: !self.kept };
         let union = Union { lowers, upper: Some(upper) };
-        // What a crashed mount left there would stop this one, `work/incompat/volatile` above all.
-        let folder = File::open(&self.folder).during("open", self.folder.display())?;
-        tree::remove(folder.as_fd(), OsStr::new("work"))?;
-        fs::create_dir(self.folder.join("work")).during("create", "work")?;
         match union.attach(&self.merged(), &self.folder) {
             Err(error) if is_impossible(&error) => {
                 eprintln!("the layers are copied, not stacked: {error}");
                 copy::union(&union.lowers, &self.merged())?;
-                self.mark("copied")
+                fs::write(place("copied"), "yes").during("write", "copied")
             }
             done => done,
         }
@@ -169,10 +172,6 @@ impl Container {
 
     fn has(&self, file: &str) -> bool {
         self.folder.join(file).exists()
-    }
-
-    fn mark(&self, file: &str) -> Result<()> {
-        fs::write(self.folder.join(file), "").during("write", file)
     }
 
     /// A container that was kept, to work on while nobody runs it.
@@ -210,7 +209,7 @@ fn throw_away(folder: &Path) -> Result<()> {
     remove(home, folder.file_name().unwrap_or(OsStr::new("")))
 }
 
-/// Removes a container's folder. Files of ids that only its user namespace has are removed there.
+/// Removes something with all that is in it. Files of ids that only a user namespace has are removed there.
 fn remove(home: &Path, name: &OsStr) -> Result<()> {
     let (home, name) = (home.to_owned(), name.to_owned());
     as_root(move || {
@@ -279,6 +278,11 @@ pub fn user_of(state: &Path, layer: &Path) -> Result<Option<String>> {
         .map(|known| known.name))
 }
 
+/// Whether `merged` is a copy of the layers, and whole.
+fn is_copy(folder: &Path) -> bool {
+    fs::read_to_string(folder.join("copied")).is_ok_and(|word| word == "yes")
+}
+
 fn read_layers(folder: &Path) -> Result<Vec<PathBuf>> {
     let file = folder.join("layers");
     let text = fs::read_to_string(&file).during("read", file.display())?;
@@ -324,7 +328,7 @@ impl Known {
     /// # Errors
     /// It does not.
     pub fn must_be_union(&self) -> Result<()> {
-        if self.folder.join("copied").exists() {
+        if is_copy(&self.folder) {
             let cause =
                 "its layers were copied, since they could not be stacked: what it changed is not known";
             return Err(Error::refused("read the changes of", &self.name, cause));

@@ -14,15 +14,20 @@ use process::{Context, Result};
 
 use crate::node::LeftOut;
 use crate::pack::pack;
+use crate::tree;
 use crate::unpack::{Target, unpack};
 
 // ANCHOR: copy
-/// Copies layers, the lowest first, into an empty folder.
+/// Copies layers, the lowest first, into a folder; what a copy left there that was broken off is removed.
 ///
 /// # Errors
 /// ENOSPC; or what packing and unpacking say.
 pub fn union(layers: &[PathBuf], folder: &Path) -> Result<()> {
     let to = File::open(folder).during("open", folder.display())?;
+    tree::names(to.as_fd())
+        .during("read", folder.display())?
+        .iter()
+        .try_for_each(|name| tree::remove(to.as_fd(), name))?;
     let mut left_out = LeftOut::default();
     for layer in layers {
         let from = File::open(layer).during("open", layer.display())?;

@@ -59,11 +59,8 @@ impl Store {
     /// # Errors
     /// EACCES, EROFS: the state directory is not ours.
     pub fn open(state: &Path) -> Result<Store> {
-        let folder = state.join("layers");
         // Programs of images may be set-user-id root: nobody else may come near them.
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).during("create", folder.display())?;
-        let folder = fs::canonicalize(&folder).during("open", folder.display())?;
-        Ok(Store(folder))
+        folder_in(state, "layers", 0o700).map(Store)
     }
 
     /// Holds all names as they are, until dropped.
@@ -275,6 +272,14 @@ impl Layer {
         }
         text
     }
+}
+
+/// A folder of the state directory, made where there is none; its full path.
+pub(crate) fn folder_in(state: &Path, name: &str, mode: u32) -> Result<PathBuf> {
+    let folder = state.join(name);
+    fs::create_dir_all(state).during("create", state.display())?;
+    DirBuilder::new().recursive(true).mode(mode).create(&folder).during("create", folder.display())?;
+    fs::canonicalize(&folder).during("open", folder.display())
 }
 
 /// Locks a folder.
