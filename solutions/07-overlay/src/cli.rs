@@ -44,10 +44,10 @@ fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
     for word in words {
         layers.extend(trees(&store, word)?);
     }
-    let container = Container::open(&state(), name.map(String::as_str), layers, keep)?;
-    program.root = Some(container.merged());
     let mapped = task::is_root() && user::cli::maps(given)?.is_some();
-    Ok(vec![Box::new(Layered::new(container, mapped))])
+    let container = Container::open(&state(), name.map(String::as_str), layers, mapped, keep)?;
+    program.root = Some(container.merged());
+    Ok(vec![Box::new(Layered::new(container))])
 }
 
 /// The folders that `--layer` means.

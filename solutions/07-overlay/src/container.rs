@@ -7,6 +7,7 @@
 //!                         empty    an empty folder, for unions that nobody writes to
 //!                         layers   its chain, a path a line, the lowest first
 //!                         kept     there if it outlives its runner
+//!                         mapped   there if its ids are not those of the disk
 //!                         copied   `yes` if `merged` is a copy, because there can be no union here
 //! ```
 //!
@@ -28,6 +29,7 @@ use crate::node::{Attributes, LeftOut};
 use crate::store::{DRAFT, folder_in, lock};
 use crate::task::{apart, as_root};
 use crate::union::{Union, Upper, is_impossible};
+use crate::whiteout::Notes;
 use crate::{copy, tree};
 
 /// A container that is ours: nobody else runs or removes it meanwhile.
@@ -36,6 +38,8 @@ pub struct Container {
     pub folder: PathBuf,
     /// Its chain, the lowest first.
     pub layers: Vec<PathBuf>,
+    /// Whether real root gives it other ids than the disk has.
+    pub mapped: bool,
     /// Whether it outlives its runner.
     pub kept: bool,
     _lock: Flock<File>,
@@ -66,7 +70,13 @@ impl Container {
     ///
     /// # Errors
     /// It runs; or it was kept and is not to be kept, or stands on other layers.
-    pub fn open(state: &Path, name: Option<&str>, layers: Vec<PathBuf>, keep: bool) -> Result<Container> {
+    pub fn open(
+        state: &Path,
+        name: Option<&str>,
+        layers: Vec<PathBuf>,
+        mapped: bool,
+        keep: bool,
+    ) -> Result<Container> {
         let home = home(state)?;
         let name = name.map_or_else(|| tree::fresh_name(""), |name| Ok(name.to_owned()))?;
         network::store::check_name(&name)?;
@@ -81,7 +91,7 @@ impl Container {
         let Ok(own) = lock(&folder, FlockArg::LockExclusiveNonblock) else {
             return refuse("a container of that name runs");
         };
-        let container = Container { folder, layers, kept: keep, _lock: own };
+        let container = Container { folder, layers, mapped, kept: keep, _lock: own };
         if !container.has("layers") {
             container.furnish()?;
         } else if !keep {
@@ -92,6 +102,8 @@ impl Container {
             );
         } else if read_layers(&container.folder)? != container.layers {
             return refuse("the container of that name stands on other layers");
+        } else if is_mapped(&container.folder) != mapped {
+            return refuse("the container of that name has another kind of ids: with or without --uid-map");
         } else {
             container.tidy()?;
         }
@@ -109,8 +121,10 @@ impl Container {
         }
         self.like_its_top()?;
         fs::write(self.folder.join("copied"), "no").during("write", "copied")?;
-        if self.kept {
-            fs::write(self.folder.join("kept"), "").during("write", "kept")?;
+        for (file, wanted) in [("kept", self.kept), ("mapped", self.mapped)] {
+            if wanted {
+                fs::write(self.folder.join(file), "").during("write", file)?;
+            }
         }
         let lines: Vec<String> = self.layers.iter().map(|layer| format!("{}\n", layer.display())).collect();
         if lines.iter().any(|line| line.trim_end_matches('\n').contains('\n')) {
@@ -182,7 +196,7 @@ impl Container {
         let Known { folder, layers, .. } = find(state, name)?;
         let lock = lock(&folder, FlockArg::LockExclusiveNonblock)
             .map_err(|error| error.because("it runs; its files change while they are read"))?;
-        Ok(Container { folder, layers, kept: true, _lock: lock })
+        Ok(Container { mapped: is_mapped(&folder), folder, layers, kept: true, _lock: lock })
     }
 
     /// Removes it, kept or not.
@@ -278,6 +292,10 @@ pub fn user_of(state: &Path, layer: &Path) -> Result<Option<String>> {
         .map(|known| known.name))
 }
 
+fn is_mapped(folder: &Path) -> bool {
+    folder.join("mapped").exists()
+}
+
 /// Whether `merged` is a copy of the layers, and whole.
 fn is_copy(folder: &Path) -> bool {
     fs::read_to_string(folder.join("copied")).is_ok_and(|word| word == "yes")
@@ -312,15 +330,20 @@ impl Known {
     /// It is a copy, of which nobody knows what it was.
     pub fn changes(&self) -> Result<Vec<u8>> {
         self.must_be_union()?;
-        let (folder, mut lowers) = (self.folder.clone(), self.layers.clone());
+        let (folder, mut lowers, notes) = (self.folder.clone(), self.layers.clone(), self.notes());
         apart(move || {
             // Two at least, also of a single layer.
             lowers.push(folder.join("empty"));
             below(lowers, &folder)?;
             let open = |name| File::open(folder.join(name)).during("open", name);
-            let changes = crate::diff::changes(open("upper")?.as_fd(), open("merged")?.as_fd())?;
+            let changes = crate::diff::changes(open("upper")?.as_fd(), open("merged")?.as_fd(), notes)?;
             Ok(changes.iter().map(|change| format!("{change}\n")).collect::<String>().into_bytes())
         })
+    }
+
+    /// Whose notes are in its upper folder: it is written by a mount of root in its user namespace, or of ours.
+    pub fn notes(&self) -> Notes {
+        if is_mapped(&self.folder) { Notes::User } else { Notes::ours() }
     }
 
     /// That its upper folder holds its changes.

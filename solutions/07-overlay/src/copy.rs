@@ -16,6 +16,7 @@ use crate::node::LeftOut;
 use crate::pack::pack;
 use crate::tree;
 use crate::unpack::{Target, unpack};
+use crate::whiteout::Notes;
 
 // ANCHOR: copy
 /// Copies layers, the lowest first, into a folder; what a copy left there that was broken off is removed.
@@ -32,7 +33,7 @@ pub fn union(layers: &[PathBuf], folder: &Path) -> Result<()> {
     for layer in layers {
         let from = File::open(layer).during("open", layer.display())?;
         let mut tar = nameless(folder)?;
-        pack(from.as_fd(), &mut tar)?;
+        pack(from.as_fd(), Notes::ours(), &mut tar)?;
         tar.rewind().during("read", "the copy")?;
         left_out = left_out.and(unpack(&tar, to.as_fd(), Target::Tree)?);
     }

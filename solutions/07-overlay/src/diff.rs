@@ -4,9 +4,9 @@
 //! says whether there was something before. The kernel answers that (it is mounted once more, for reading): which
 //! layer has it, which whiteout hides it, is its business.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -15,7 +15,8 @@ use nix::sys::stat::{FileStat, fstatat};
 use process::{Context, Result};
 
 use crate::node::kind;
-use crate::{tree, whiteout};
+use crate::tree;
+use crate::whiteout::{self, Notes};
 
 /// What happened to a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +53,9 @@ impl fmt::Display for Change {
 ///
 /// # Errors
 /// EACCES: one of them is not ours to read.
-pub fn changes(upper: BorrowedFd<'_>, below: BorrowedFd<'_>) -> Result<Vec<Change>> {
+pub fn changes(upper: BorrowedFd<'_>, below: BorrowedFd<'_>, notes: Notes) -> Result<Vec<Change>> {
     let mut found = Vec::new();
-    walk(upper, Some(below), Path::new("/"), &mut found)?;
+    walk(upper, Some(below), notes, Path::new("/"), &mut found)?;
     found.sort_by(|one, other| one.path.as_os_str().cmp(other.path.as_os_str()));
     Ok(found)
 }
@@ -64,6 +65,7 @@ pub fn changes(upper: BorrowedFd<'_>, below: BorrowedFd<'_>) -> Result<Vec<Chang
 fn walk(
     upper: BorrowedFd<'_>,
     below: Option<BorrowedFd<'_>>,
+    notes: Notes,
     path: &Path,
     found: &mut Vec<Change>,
 ) -> Result<()> {
@@ -82,49 +84,27 @@ fn walk(
             Some(_) => note(Kind::Changed),
         }
         if is_folder(&now) {
-            inside(
-                upper,
-                below.filter(|_| before.is_some_and(|before| is_folder(&before))),
-                name,
-                &path,
-                found,
-            )?;
+            let noted = found.len();
+            let open = |parent| tree::open(parent, name).during("open", path.display());
+            let below = below.filter(|_| before.is_some_and(|before| is_folder(&before)));
+            let (now, before) = (open(upper)?, below.map(open).transpose()?);
+            walk(now.as_fd(), before.as_ref().map(AsFd::as_fd), notes, &path, found)?;
+            // With a change in it, a folder counts as changed itself.
+            if found.len() > noted && found[..noted].last().is_none_or(|last| last.path != path) {
+                found.push(Change { kind: Kind::Changed, path });
+            }
         }
     }
     match below {
-        Some(below) if whiteout::is_opaque(upper).during("read", path.display())? => {
+        Some(below) if whiteout::is_opaque(upper, notes).during("read", path.display())? => {
             hidden(below, &names, path, found)
         }
         _ => Ok(()),
     }
 }
 
-/// The changes in a folder of `upper`; with a change in it, it counts as changed itself.
-fn inside(
-    upper: BorrowedFd<'_>,
-    below: Option<BorrowedFd<'_>>,
-    name: &OsStr,
-    path: &Path,
-    found: &mut Vec<Change>,
-) -> Result<()> {
-    let upper = tree::open(upper, name).during("open", path.display())?;
-    let below: Option<OwnedFd> =
-        below.map(|below| tree::open(below, name)).transpose().during("open", path.display())?;
-    let noted = found.len();
-    walk(upper.as_fd(), below.as_ref().map(AsFd::as_fd), path, found)?;
-    if found.len() > noted && found[..noted].last().is_none_or(|last| last.path != path) {
-        found.push(Change { kind: Kind::Changed, path: path.to_owned() });
-    }
-    Ok(())
-}
-
 /// An opaque folder hides whatever was there and has no new namesake.
-fn hidden(
-    below: BorrowedFd<'_>,
-    names: &[std::ffi::OsString],
-    path: &Path,
-    found: &mut Vec<Change>,
-) -> Result<()> {
+fn hidden(below: BorrowedFd<'_>, names: &[OsString], path: &Path, found: &mut Vec<Change>) -> Result<()> {
     let gone = tree::names(below).during("read", path.display())?;
     let gone = gone.into_iter().filter(|name| !names.contains(name));
     found.extend(gone.map(|name| Change { kind: Kind::Deleted, path: path.join(name) }));

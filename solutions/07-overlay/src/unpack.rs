@@ -30,6 +30,7 @@ use crate::archive::{Archive, Entry};
 use crate::node::{Attributes, LeftOut, is_real_root, kind};
 use crate::tree;
 use crate::whiteout::{self, Meaning};
+use crate::xattr;
 
 /// What the folder is that a tar is unpacked into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,14 +236,16 @@ fn attributes(entry: &Entry) -> Result<Attributes> {
     Ok(attributes)
 }
 
-/// Makes a folder, or leaves the one that is there.
+/// Makes a folder, or leaves the one that is there; without its extended attributes, for it gets new ones.
 fn make_folder(parent: BorrowedFd<'_>, name: &OsStr, target: Target) -> Result<()> {
-    if name == "." {
-        return Ok(());
-    }
     let found = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW);
     if found.is_ok_and(|found| kind(&found) == libc::S_IFDIR) {
-        return Ok(());
+        let folder = tree::open(parent, name).during("open", "")?;
+        let old = Attributes::of(folder.as_fd()).during("read the attributes of", "")?.extended;
+        return old
+            .iter()
+            .try_for_each(|(name, _)| xattr::remove(folder.as_fd(), name))
+            .during("change the attributes of", "");
     }
     tree::remove(parent, name)?;
     mkdirat(parent, name, Mode::S_IRWXU).during("mkdir", "")?;

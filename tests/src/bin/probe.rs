@@ -3,6 +3,8 @@
 //! Every lab has it on its PATH, and a copy stands in the lab's `demo`. It does nothing that the shell of the
 //! course's readers could not do; it does it the same way on every machine.
 
+#[path = "probe/files.rs"]
+mod files;
 #[path = "probe/ipc.rs"]
 mod ipc;
 #[path = "probe/net.rs"]
@@ -21,7 +23,7 @@ use nix::unistd::{chdir, chroot, fchdir};
 /// Name, what it does, and the function; the function's text goes to stdout.
 type Probe = (&'static str, &'static str, fn(&[String]) -> Result<String, String>);
 
-const PROBES: [Probe; 18] = [
+const PROBES: [Probe; 20] = [
     ("fds", "the numbers of the open descriptors", fds),
     ("devices", "every node below /dev: type, major:minor, name", devices),
     ("flags", "for each FILE the restrictions of its mount: ro nosuid nodev noexec", flags),
@@ -39,6 +41,12 @@ const PROBES: [Probe; 18] = [
     ("hear", "PORT: wait a second for one datagram; what came, and from where", net::hear),
     ("lookup", "NAME [A|AAAA|PTR|TXT|ANY [SERVER]]: what the name server says", net::lookup),
     ("forge", "MAC SOURCE DESTINATION PORT: put a datagram of one's own making on the cable", net::forge),
+    (
+        "files",
+        "SEED COUNT [settle]: random operations on files here; each, and what came of it",
+        files::files,
+    ),
+    ("tree", "[exact]: every file here, with all that can be known of it", files::tree),
     ("fork-bomb", "fork until the kernel refuses; how often that worked", fork_bomb),
 ];
 
