@@ -69,7 +69,7 @@ fn steps_until(case: &Case, last: usize) -> Result<usize, Trouble> {
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
     let child = command.spawn()?;
     let pid = Pid::from_raw(child.id() as i32);
-    let steps = follow(pid, last);
+    let steps = follow(pid, last, &changes());
     // Dead or ended, it is reaped by now; its container dies with it.
     drop(child);
     eventually("the container is gone when its runner is", || Ok(!has_containers(&case.binary)))?;
@@ -85,8 +85,8 @@ fn has_containers(binary: &str) -> bool {
     crate::stage::case::processes().into_iter().any(|pid| comm(pid).trim() == name)
 }
 
-/// Stops at every system call of the first thread.
-fn follow(pid: Pid, last: usize) -> Result<usize, Trouble> {
+/// Stops at every system call of the first thread, and kills it at its `last` one among `changes`; how many there were.
+pub(super) fn follow(pid: Pid, last: usize, changes: &[i64]) -> Result<usize, Trouble> {
     waitpid(pid, None)?;
     ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL)?;
     let (mut steps, mut entering, mut deliver) = (0, true, None);
@@ -94,7 +94,7 @@ fn follow(pid: Pid, last: usize) -> Result<usize, Trouble> {
         ptrace::syscall(pid, deliver.take())?;
         match waitpid(pid, Some(WaitPidFlag::__WALL))? {
             WaitStatus::PtraceSyscall(_) => {
-                if entering && changes_something(pid)? {
+                if entering && changes.contains(&number(pid)?) {
                     steps += 1;
                     if steps == last {
                         nix::sys::signal::kill(pid, Signal::SIGKILL)?;
@@ -111,12 +111,16 @@ fn follow(pid: Pid, last: usize) -> Result<usize, Trouble> {
     }
 }
 
-/// Whether the system call at which the process stands sends something or changes files.
-fn changes_something(pid: Pid) -> Result<bool, Trouble> {
+/// The number of the system call at which the process stands.
+fn number(pid: Pid) -> Result<i64, Trouble> {
     let info = ptrace::syscall_info(pid)?;
     // SAFETY: at the entrance to a system call this is the part that the kernel filled.
-    let number = unsafe { info.u.entry.nr } as i64;
-    let changing = [
+    Ok(unsafe { info.u.entry.nr } as i64)
+}
+
+/// The calls that send something or change files.
+fn changes() -> Vec<i64> {
+    let calls = [
         libc::SYS_sendto,
         libc::SYS_clone3,
         libc::SYS_linkat,
@@ -126,7 +130,6 @@ fn changes_something(pid: Pid) -> Result<bool, Trouble> {
         libc::SYS_write,
     ];
     #[cfg(target_arch = "x86_64")]
-    let changing =
-        [&changing[..], &[libc::SYS_link, libc::SYS_unlink, libc::SYS_rename, libc::SYS_mkdir]].concat();
-    Ok(changing.contains(&number))
+    let calls = [&calls[..], &[libc::SYS_link, libc::SYS_unlink, libc::SYS_rename, libc::SYS_mkdir]].concat();
+    calls.to_vec()
 }

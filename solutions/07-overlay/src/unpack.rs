@@ -136,7 +136,9 @@ impl Unpacker<'_> {
                 Ok(folder) => whiteout::make_opaque(folder.as_fd()).during("make opaque", ""),
                 Err(_) => Ok(()),
             },
-            done => done.during("make a whiteout", ""),
+            done => {
+                done.map_err(|errno| Error::new("make a whiteout", "", errno).because(no_whiteout(errno)))
+            }
         }
     }
 
@@ -226,6 +228,15 @@ impl Unpacker<'_> {
             attributes.give(parent.as_fd(), &name, &mut self.left_out)?;
         }
         Ok(self.left_out)
+    }
+}
+
+fn no_whiteout(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EPERM => {
+            "an overlay holds no whiteouts of another one; let $GANTRY_STATE be on another file system"
+        }
+        _ => "",
     }
 }
 

@@ -30,6 +30,16 @@ mod network_ports;
 mod network_world;
 #[path = "../../stages/overlay.rs"]
 mod overlay;
+#[path = "../../stages/overlay_attacks.rs"]
+mod overlay_attacks;
+#[path = "../../stages/overlay_crash.rs"]
+mod overlay_crash;
+#[path = "../../stages/overlay_layers.rs"]
+mod overlay_layers;
+#[path = "../../stages/overlay_tar.rs"]
+mod overlay_tar;
+#[path = "../../stages/overlay_union.rs"]
+mod overlay_union;
 #[path = "../../stages/process.rs"]
 mod process;
 #[path = "../../stages/process_signals.rs"]
