@@ -10,7 +10,8 @@ use process::{Context, Error, Program, Result};
 use user::identity::read_inside;
 
 use crate::container::Known;
-use crate::{Container, Layered, Store, task};
+use crate::node::is_real_root;
+use crate::{Container, Layered, Store};
 
 /// Before chapter 2's floor: it makes the folder that becomes the root.
 pub const FLOOR: Floor = Floor { flags, isolations };
@@ -44,10 +45,10 @@ fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
     for word in words {
         layers.extend(trees(&store, word)?);
     }
-    let container = Container::open(&state(), name.map(String::as_str), layers, keep)?;
+    let mapped = is_real_root() && user::cli::maps(given)?.is_some();
+    let container = Container::open(&state(), name.map(String::as_str), layers, mapped, keep)?;
     program.root = Some(container.merged());
-    let mapped = task::is_root() && user::cli::maps(given)?.is_some();
-    Ok(vec![Box::new(Layered::new(container, mapped))])
+    Ok(vec![Box::new(Layered::new(container))])
 }
 
 /// The folders that `--layer` means.

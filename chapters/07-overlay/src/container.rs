@@ -7,7 +7,8 @@
 //!                         empty    an empty folder, for unions that nobody writes to
 //!                         layers   its chain, a path a line, the lowest first
 //!                         kept     there if it outlives its runner
-//!                         copied   there if `merged` is a copy, because there can be no union here
+//!                         mapped   there if its ids are not those of the disk
+//!                         copied   `yes` if `merged` is a copy, because there can be no union here
 //! ```
 //!
 //! Invariants: whoever runs or removes a container holds the lock on its folder. A folder that is neither locked nor
@@ -25,9 +26,10 @@ use nix::fcntl::{Flock, FlockArg};
 use process::{Context, Error, Result};
 
 use crate::node::{Attributes, LeftOut};
-use crate::store::{DRAFT, lock};
+use crate::store::{DRAFT, folder_in, lock};
 use crate::task::{apart, as_root};
 use crate::union::{Union, Upper, is_impossible};
+use crate::whiteout::Notes;
 use crate::{copy, tree};
 
 /// A container that is ours: nobody else runs or removes it meanwhile.
@@ -36,6 +38,8 @@ pub struct Container {
     pub folder: PathBuf,
     /// Its chain, the lowest first.
     pub layers: Vec<PathBuf>,
+    /// Whether real root gives it other ids than the disk has.
+    pub mapped: bool,
     /// Whether it outlives its runner.
     pub kept: bool,
     _lock: Flock<File>,
@@ -57,9 +61,7 @@ pub struct Known {
 /// The folder of all containers; made where there is none. Who is not its owner may pass, not look: root of a user
 /// namespace, on its way to its own.
 fn home(state: &Path) -> Result<PathBuf> {
-    let folder = state.join("containers");
-    DirBuilder::new().recursive(true).mode(0o711).create(&folder).during("create", folder.display())?;
-    fs::canonicalize(&folder).during("open", folder.display())
+    folder_in(state, "containers", 0o711)
 }
 
 impl Container {
@@ -68,7 +70,13 @@ impl Container {
     ///
     /// # Errors
     /// It runs; or it was kept and is not to be kept, or stands on other layers.
-    pub fn open(state: &Path, name: Option<&str>, layers: Vec<PathBuf>, keep: bool) -> Result<Container> {
+    pub fn open(
+        state: &Path,
+        name: Option<&str>,
+        layers: Vec<PathBuf>,
+        mapped: bool,
+        keep: bool,
+    ) -> Result<Container> {
         let home = home(state)?;
         let name = name.map_or_else(|| tree::fresh_name(""), |name| Ok(name.to_owned()))?;
         network::store::check_name(&name)?;
@@ -83,7 +91,7 @@ impl Container {
         let Ok(own) = lock(&folder, FlockArg::LockExclusiveNonblock) else {
             return refuse("a container of that name runs");
         };
-        let container = Container { folder, layers, kept: keep, _lock: own };
+        let container = Container { folder, layers, mapped, kept: keep, _lock: own };
         if !container.has("layers") {
             container.furnish()?;
         } else if !keep {
@@ -94,6 +102,10 @@ impl Container {
             );
         } else if read_layers(&container.folder)? != container.layers {
             return refuse("the container of that name stands on other layers");
+        } else if is_mapped(&container.folder) != mapped {
+            return refuse("the container of that name has another kind of ids: with or without --uid-map");
+        } else {
+            container.tidy()?;
         }
         drop(turn);
         left.into_iter().try_for_each(|(name, _)| remove(&home, &name))?;
@@ -108,14 +120,23 @@ impl Container {
             DirBuilder::new().mode(0o755).create(&folder).during("create", folder.display())?;
         }
         self.like_its_top()?;
-        if self.kept {
-            self.mark("kept")?;
+        fs::write(self.folder.join("copied"), "no").during("write", "copied")?;
+        for (file, wanted) in [("kept", self.kept), ("mapped", self.mapped)] {
+            if wanted {
+                fs::write(self.folder.join(file), "").during("write", file)?;
+            }
         }
         let lines: Vec<String> = self.layers.iter().map(|layer| format!("{}\n", layer.display())).collect();
         if lines.iter().any(|line| line.trim_end_matches('\n').contains('\n')) {
             return Err(Error::refused("stack", "", "a line's end in the path of a layer"));
         }
         fs::write(self.folder.join("layers"), lines.concat()).during("write", "layers")
+    }
+
+    /// Removes what the last mount left in `work`, and would stop the next: `incompat/volatile` above all.
+    fn tidy(&self) -> Result<()> {
+        remove(&self.folder, OsStr::new("work"))?;
+        fs::create_dir(self.folder.join("work")).during("create", "work")
     }
 
     /// The root of a union is the top of its chain, and that is our folder: it must look like the one below.
@@ -141,21 +162,17 @@ impl Container {
     /// # Errors
     /// Neither can be done.
     pub fn raise(&self, lowers: Vec<PathBuf>) -> Result<()> {
-        if self.has("copied") {
+        if is_copy(&self.folder) {
             return Ok(());
         }
-        let work = self.folder.join("work");
-        let upper = Upper { upper: self.folder.join("upper"), work, volatile: !self.kept };
+        let place = |name| self.folder.join(name);
+        let upper = Upper { upper: place("upper"), work: place("work"), volatile: !self.kept };
         let union = Union { lowers, upper: Some(upper) };
-        // What a crashed mount left there would stop this one, `work/incompat/volatile` above all.
-        let folder = File::open(&self.folder).during("open", self.folder.display())?;
-        tree::remove(folder.as_fd(), OsStr::new("work"))?;
-        fs::create_dir(self.folder.join("work")).during("create", "work")?;
         match union.attach(&self.merged(), &self.folder) {
             Err(error) if is_impossible(&error) => {
                 eprintln!("the layers are copied, not stacked: {error}");
                 copy::union(&union.lowers, &self.merged())?;
-                self.mark("copied")
+                fs::write(place("copied"), "yes").during("write", "copied")
             }
             done => done,
         }
@@ -171,10 +188,6 @@ impl Container {
         self.folder.join(file).exists()
     }
 
-    fn mark(&self, file: &str) -> Result<()> {
-        fs::write(self.folder.join(file), "").during("write", file)
-    }
-
     /// A container that was kept, to work on while nobody runs it.
     ///
     /// # Errors
@@ -183,7 +196,7 @@ impl Container {
         let Known { folder, layers, .. } = find(state, name)?;
         let lock = lock(&folder, FlockArg::LockExclusiveNonblock)
             .map_err(|error| error.because("it runs; its files change while they are read"))?;
-        Ok(Container { folder, layers, kept: true, _lock: lock })
+        Ok(Container { mapped: is_mapped(&folder), folder, layers, kept: true, _lock: lock })
     }
 
     /// Removes it, kept or not.
@@ -210,7 +223,7 @@ fn throw_away(folder: &Path) -> Result<()> {
     remove(home, folder.file_name().unwrap_or(OsStr::new("")))
 }
 
-/// Removes a container's folder. Files of ids that only its user namespace has are removed there.
+/// Removes something with all that is in it. Files of ids that only a user namespace has are removed there.
 fn remove(home: &Path, name: &OsStr) -> Result<()> {
     let (home, name) = (home.to_owned(), name.to_owned());
     as_root(move || {
@@ -279,6 +292,15 @@ pub fn user_of(state: &Path, layer: &Path) -> Result<Option<String>> {
         .map(|known| known.name))
 }
 
+fn is_mapped(folder: &Path) -> bool {
+    folder.join("mapped").exists()
+}
+
+/// Whether `merged` is a copy of the layers, and whole.
+fn is_copy(folder: &Path) -> bool {
+    fs::read_to_string(folder.join("copied")).is_ok_and(|word| word == "yes")
+}
+
 fn read_layers(folder: &Path) -> Result<Vec<PathBuf>> {
     let file = folder.join("layers");
     let text = fs::read_to_string(&file).during("read", file.display())?;
@@ -308,15 +330,20 @@ impl Known {
     /// It is a copy, of which nobody knows what it was.
     pub fn changes(&self) -> Result<Vec<u8>> {
         self.must_be_union()?;
-        let (folder, mut lowers) = (self.folder.clone(), self.layers.clone());
+        let (folder, mut lowers, notes) = (self.folder.clone(), self.layers.clone(), self.notes());
         apart(move || {
             // Two at least, also of a single layer.
             lowers.push(folder.join("empty"));
             below(lowers, &folder)?;
             let open = |name| File::open(folder.join(name)).during("open", name);
-            let changes = crate::diff::changes(open("upper")?.as_fd(), open("merged")?.as_fd())?;
+            let changes = crate::diff::changes(open("upper")?.as_fd(), open("merged")?.as_fd(), notes)?;
             Ok(changes.iter().map(|change| format!("{change}\n")).collect::<String>().into_bytes())
         })
+    }
+
+    /// Whose notes are in its upper folder: it is written by a mount of root in its user namespace, or of ours.
+    pub fn notes(&self) -> Notes {
+        if is_mapped(&self.folder) { Notes::User } else { Notes::ours() }
     }
 
     /// That its upper folder holds its changes.
@@ -324,7 +351,7 @@ impl Known {
     /// # Errors
     /// It does not.
     pub fn must_be_union(&self) -> Result<()> {
-        if self.folder.join("copied").exists() {
+        if is_copy(&self.folder) {
             let cause =
                 "its layers were copied, since they could not be stacked: what it changed is not known";
             return Err(Error::refused("read the changes of", &self.name, cause));

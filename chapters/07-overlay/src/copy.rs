@@ -14,20 +14,26 @@ use process::{Context, Result};
 
 use crate::node::LeftOut;
 use crate::pack::pack;
+use crate::tree;
 use crate::unpack::{Target, unpack};
+use crate::whiteout::Notes;
 
 // ANCHOR: copy
-/// Copies layers, the lowest first, into an empty folder.
+/// Copies layers, the lowest first, into a folder; what a copy left there that was broken off is removed.
 ///
 /// # Errors
 /// ENOSPC; or what packing and unpacking say.
 pub fn union(layers: &[PathBuf], folder: &Path) -> Result<()> {
     let to = File::open(folder).during("open", folder.display())?;
+    tree::names(to.as_fd())
+        .during("read", folder.display())?
+        .iter()
+        .try_for_each(|name| tree::remove(to.as_fd(), name))?;
     let mut left_out = LeftOut::default();
     for layer in layers {
         let from = File::open(layer).during("open", layer.display())?;
         let mut tar = nameless(folder)?;
-        pack(from.as_fd(), &mut tar)?;
+        pack(from.as_fd(), Notes::ours(), &mut tar)?;
         tar.rewind().during("read", "the copy")?;
         left_out = left_out.and(unpack(&tar, to.as_fd(), Target::Tree)?);
     }

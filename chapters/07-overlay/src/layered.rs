@@ -24,23 +24,23 @@ use crate::Container;
 /// A root of layers.
 pub struct Layered {
     container: Container,
-    /// Whether the container has other ids than the disk.
-    mapped: bool,
     /// Each folder of the union, and the place at which it is seen with the container's ids.
     views: Vec<(Detached, PathBuf)>,
 }
 
 impl Layered {
     /// For a container, which is thrown away with it if it is not kept.
-    pub fn new(container: Container, mapped: bool) -> Layered {
-        Layered { container, mapped, views: Vec::new() }
+    pub fn new(container: Container) -> Layered {
+        Layered { container, views: Vec::new() }
     }
 
     /// Where each layer is seen: itself, or a mount in the container's folder.
     fn lowers(&self) -> Vec<PathBuf> {
         let layers = self.container.layers.iter().enumerate();
         let view = |number: usize| self.container.folder.join("lower").join(number.to_string());
-        layers.map(|(number, layer)| if self.mapped { view(number) } else { layer.clone() }).collect()
+        layers
+            .map(|(number, layer)| if self.container.mapped { view(number) } else { layer.clone() })
+            .collect()
     }
 }
 
@@ -54,7 +54,7 @@ impl Isolation for Layered {
         for layer in &self.container.layers {
             mount::plan::must_be_folder(layer)?;
         }
-        if !self.mapped {
+        if !self.container.mapped {
             return Ok(());
         }
         // The container's folder first: the places of the layers lie in it.

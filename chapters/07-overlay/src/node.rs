@@ -18,8 +18,8 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat};
 use process::{Context, Result};
 
-use crate::whiteout;
 use crate::xattr::{self, Attribute};
+use crate::{task, whiteout};
 
 /// What a file is besides its kind, its name and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,10 +109,11 @@ impl Attributes {
     // ANCHOR_END: give
 }
 
-/// Whether we are in the first user namespace, whose root is the machine's. Its number is part of the kernel's
-/// interface: `PROC_USER_INIT_INO` of `<linux/proc_ns.h>`.
+/// Whether we are the machine's root: in the first user namespace, with its rights. The number of that one is part of
+/// the kernel's interface, `PROC_USER_INIT_INO` of `<linux/proc_ns.h>`.
 pub fn is_real_root() -> bool {
-    std::fs::read_link("/proc/self/ns/user").is_ok_and(|link| link.as_os_str() == "user:[4026531837]")
+    let is_first = |link: std::path::PathBuf| link.as_os_str() == "user:[4026531837]";
+    task::is_root() && std::fs::read_link("/proc/self/ns/user").is_ok_and(is_first)
 }
 
 impl LeftOut {

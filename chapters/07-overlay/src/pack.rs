@@ -24,14 +24,14 @@ use tar::{Builder, EntryType, Header};
 use crate::archive::EXTENDED;
 use crate::node::{self, Attributes, kind};
 use crate::tree;
-use crate::whiteout;
+use crate::whiteout::{self, Notes};
 
-/// Packs a folder in a layer's notation.
+/// Packs a folder in a layer's notation; its opaque folders are those of `notes`.
 ///
 /// # Errors
 /// It cannot be read, or `out` not be written.
-pub fn pack(root: BorrowedFd<'_>, out: impl Write) -> Result<()> {
-    let mut packer = Packer { tar: Builder::new(out), links: HashMap::new() };
+pub fn pack(root: BorrowedFd<'_>, notes: Notes, out: impl Write) -> Result<()> {
+    let mut packer = Packer { notes, tar: Builder::new(out), links: HashMap::new() };
     let root = tree::open(root, OsStr::new(".")).during("open", "the layer")?;
     packer.put_object(
         root.as_fd(),
@@ -45,6 +45,7 @@ pub fn pack(root: BorrowedFd<'_>, out: impl Write) -> Result<()> {
 }
 
 struct Packer<W: Write> {
+    notes: Notes,
     tar: Builder<W>,
     /// The first path of each file that has several names.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -54,31 +55,7 @@ impl<W: Write> Packer<W> {
     // ANCHOR: pack
     /// What is in a folder, by name.
     fn folder(&mut self, folder: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
-        let told = OsStr::from_bytes(path).display();
-        if whiteout::is_opaque(folder).during("read", &told)? {
-            self.put_mark(&[path, whiteout::OPAQUE.as_bytes()].concat())?;
-        }
-        for name in tree::names(folder).during("read", &told)? {
-            let object = node::open(folder, &name).during("open", name.display())?;
-            let found = fstat(&object).during("stat", name.display())?;
-            let inner = [path, name.as_bytes()].concat();
-            match kind(&found) {
-                _ if whiteout::is_whiteout(&found) => {
-                    self.put_mark(&[path, whiteout::PREFIX.as_bytes(), name.as_bytes()].concat())?;
-                }
-                _ if name.as_bytes().starts_with(whiteout::PREFIX.as_bytes()) => {
-                    return Err(unspeakable(&inner));
-                }
-                libc::S_IFDIR => {
-                    let inner = [&inner[..], b"/"].concat();
-                    self.put_object(object.as_fd(), &inner, &found, folder, &name)?;
-                    self.folder(tree::open(folder, &name).during("open", name.display())?.as_fd(), &inner)?;
-                }
-                libc::S_IFSOCK => {}
-                _ => self.put_object(object.as_fd(), &inner, &found, folder, &name)?,
-            }
-        }
-        Ok(())
+        todo!("7.6 Make a layer of it")
     }
     // ANCHOR_END: pack
 

@@ -59,11 +59,8 @@ impl Store {
     /// # Errors
     /// EACCES, EROFS: the state directory is not ours.
     pub fn open(state: &Path) -> Result<Store> {
-        let folder = state.join("layers");
         // Programs of images may be set-user-id root: nobody else may come near them.
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).during("create", folder.display())?;
-        let folder = fs::canonicalize(&folder).during("open", folder.display())?;
-        Ok(Store(folder))
+        folder_in(state, "layers", 0o700).map(Store)
     }
 
     /// Holds all names as they are, until dropped.
@@ -112,33 +109,12 @@ impl Store {
         parent: Option<Digest>,
         expected: Option<Digest>,
     ) -> Result<(Layer, LeftOut)> {
-        let tree = draft.folder.join("tree");
-        DirBuilder::new().mode(0o755).create(&tree).during("create", tree.display())?;
-        let mut tar = Digesting::new(uncompressed(tar)?);
-        let left_out =
-            unpack(&mut tar, File::open(&tree).during("open", tree.display())?.as_fd(), Target::Layer)?;
-        let diff = tar.digest();
-        if expected.is_some_and(|expected| expected != diff) {
-            return Err(Error::refused("import", diff, "its content is not what its digest promises"));
-        }
-        let layer = Layer { chain: digest::chain(parent, diff), diff, parent };
-        let file = draft.folder.join("layer");
-        fs::write(&file, layer.text()).during("write", file.display())?;
-        // All its files at once: one call for each would cost more than unpacking them.
-        syncfs(&*draft.lock).during("syncfs", draft.folder.display())?;
-        Ok((layer, left_out))
+        todo!("7.4 Whole or absent")
     }
 
     /// Gives it its name; from now on it is there.
     fn publish(&self, draft: &Draft, chain: Digest) -> Result<()> {
-        let lock = self.lock()?;
-        let place = self.0.join(chain.hex());
-        match fs::rename(&draft.folder, &place) {
-            Err(error)
-                if [ErrorKind::DirectoryNotEmpty, ErrorKind::AlreadyExists].contains(&error.kind()) => {}
-            done => done.during("rename", place.display())?,
-        }
-        lock.sync_all().during("fsync", self.0.display())
+        todo!("7.4 Whole or absent")
     }
     // ANCHOR_END: publish
 
@@ -275,6 +251,14 @@ impl Layer {
         }
         text
     }
+}
+
+/// A folder of the state directory, made where there is none; its full path.
+pub(crate) fn folder_in(state: &Path, name: &str, mode: u32) -> Result<PathBuf> {
+    let folder = state.join(name);
+    fs::create_dir_all(state).during("create", state.display())?;
+    DirBuilder::new().recursive(true).mode(mode).create(&folder).during("create", folder.display())?;
+    fs::canonicalize(&folder).during("open", folder.display())
 }
 
 /// Locks a folder.

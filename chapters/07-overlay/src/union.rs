@@ -63,30 +63,7 @@ impl Union {
     /// # Errors
     /// A path is no UTF-8, or there are too many layers.
     pub fn options(&self, in_user_namespace: bool) -> Result<Options> {
-        if self.lowers.len() > LONGEST {
-            let cause = format!("the kernel stacks {LONGEST} layers at most");
-            return Err(Error::refused("stack", format!("{} layers", self.lowers.len()), cause));
-        }
-        let mut options = Options::new();
-        let mut say = |key: &str, value: &str| options.push((key.to_owned(), value.to_owned()));
-        for lower in self.lowers.iter().rev() {
-            say("lowerdir+", text(lower)?);
-        }
-        if let Some(Upper { upper, work, volatile }) = &self.upper {
-            say("upperdir", text(upper)?);
-            say("workdir", text(work)?);
-            if *volatile {
-                say("volatile", "");
-            }
-        }
-        for (key, value) in [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")] {
-            say(key, value);
-        }
-        // Its notes are extended attributes; those called `trusted.` are for real root only (since Linux 5.11).
-        if in_user_namespace {
-            say("userxattr", "");
-        }
-        Ok(options)
+        todo!("7.1 Stack the layers")
     }
 
     /// The mount, without a place yet.
@@ -94,7 +71,7 @@ impl Union {
     /// # Errors
     /// EINVAL: a file system here cannot be the upper one. ENODEV: this kernel has no overlay.
     pub fn mount(&self) -> Result<Detached> {
-        Detached::fresh("overlay", &self.options(!is_real_root())?, 0).map_err(explain)
+        todo!("7.1 Stack the layers")
     }
     // ANCHOR_END: options
 

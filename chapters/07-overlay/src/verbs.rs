@@ -71,18 +71,20 @@ pub fn run(verb: &str, given: &ArgMatches) -> Result<u8> {
 
 /// The layer of a container's changes: in a file, or in the store on top of its chain.
 fn commit(name: &str, output: Option<&PathBuf>) -> Result<Digest> {
-    container::find(&state(), name)?.must_be_union()?;
+    let known = container::find(&state(), name)?;
+    known.must_be_union()?;
     let container = Container::take(&state(), name)?;
     let store = Store::open(&state())?;
     let tar = match output {
         Some(path) => File::create(path).during("create", path.display())?,
         None => copy::nameless(&state())?,
     };
+    let notes = known.notes();
     let (mut copy, upper) = (tar.try_clone().during("dup", "the tar")?, container.folder.join("upper"));
     let diff = as_root(move || {
         let upper = File::open(&upper).during("open", upper.display())?;
         let mut out = Digesting::new(std::io::BufWriter::with_capacity(1 << 16, tar));
-        pack(upper.as_fd(), &mut out)?;
+        pack(upper.as_fd(), notes, &mut out)?;
         Ok(out.digest().to_string().into_bytes())
     })?;
     if output.is_some() {

@@ -11,7 +11,6 @@ use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use nix::errno::Errno;
 use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat};
 use process::{Error, Result};
 
@@ -24,8 +23,28 @@ pub const PREFIX: &str = ".wh.";
 /// The name that makes its folder opaque in a tar.
 pub const OPAQUE: &str = ".wh..wh..opq";
 
-/// The attribute that makes a folder opaque: for mounts by real root, and for mounts in a user namespace.
-const ATTRIBUTES: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
+/// Whose notes a mount reads and writes: names of extended attributes begin with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notes {
+    /// `trusted.overlay.`: of real root.
+    Trusted,
+    /// `user.overlay.`: of a user namespace.
+    User,
+}
+
+impl Notes {
+    /// Those of a mount that this process makes.
+    pub fn ours() -> Notes {
+        if is_real_root() { Notes::Trusted } else { Notes::User }
+    }
+
+    fn opaque(self) -> &'static str {
+        match self {
+            Notes::Trusted => "trusted.overlay.opaque",
+            Notes::User => "user.overlay.opaque",
+        }
+    }
+}
 
 /// What a name in a layer's tar means that begins with `.wh.`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +82,16 @@ pub fn make(folder: BorrowedFd<'_>, name: &OsStr) -> nix::Result<()> {
     mknodat(folder, name, SFlag::S_IFCHR, Mode::empty(), makedev(0, 0))
 }
 
-/// Marks a folder as opaque: for both kinds of mounts, if we may.
+/// Marks a folder of a layer as opaque: for both kinds of mounts, if we may.
 ///
 /// # Errors
 /// ENOTSUP: this file system has no such attributes (tmpfs has `user.` ones since Linux 6.6).
 pub fn make_opaque(folder: BorrowedFd<'_>) -> nix::Result<()> {
-    let [trusted, user] = ATTRIBUTES.map(|name| xattr::set(folder, name, b"y"));
-    if is_real_root() { trusted } else { user }
+    let [trusted, user] = [Notes::Trusted, Notes::User].map(|notes| xattr::set(folder, notes.opaque(), b"y"));
+    match Notes::ours() {
+        Notes::Trusted => trusted,
+        Notes::User => user,
+    }
 }
 // ANCHOR_END: meaning
 
@@ -78,22 +100,19 @@ pub fn is_whiteout(found: &FileStat) -> bool {
     kind(found) == libc::S_IFCHR && found.st_rdev == makedev(0, 0)
 }
 
-/// Whether a folder is opaque.
+/// Whether a folder is opaque, for a mount with such notes. The other kind's are no notes to it: it copies them up as
+/// it does any attribute.
 ///
 /// # Errors
 /// EACCES: its attributes are not ours to read.
-pub fn is_opaque(folder: BorrowedFd<'_>) -> nix::Result<bool> {
-    let set = |name| match xattr::get(folder, name) {
-        // Not for us to see, so not for our mounts either.
-        Err(Errno::EPERM) => Ok(false),
-        value => Ok(value?.is_some_and(|value| value == b"y")),
-    };
-    Ok(set(ATTRIBUTES[0])? || set(ATTRIBUTES[1])?)
+pub fn is_opaque(folder: BorrowedFd<'_>, notes: Notes) -> nix::Result<bool> {
+    Ok(xattr::get(folder, notes.opaque())?.is_some_and(|value| value == b"y"))
 }
 
-/// Whether an extended attribute is one of overlay's own notes: no layer may bring it, and none is packed.
+/// Whether an extended attribute is no part of a layer: overlay's own notes, and the label that the host's policy gives
+/// to a file. No layer may bring one, and none is packed.
 pub fn is_own(name: &str) -> bool {
-    ["trusted.overlay.", "user.overlay."].iter().any(|prefix| name.starts_with(prefix))
+    ["trusted.overlay.", "user.overlay.", "security.selinux"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]

@@ -62,6 +62,16 @@ pub fn get(object: BorrowedFd<'_>, name: &str) -> nix::Result<Option<Vec<u8>>> {
     Ok(Some(value))
 }
 
+/// Removes one.
+///
+/// # Errors
+/// EPERM: such a name is not for us.
+pub fn remove(object: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
+    let (path, name) = (path(object), c_name(name)?);
+    // SAFETY: both live through the call.
+    Errno::result(unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) }).map(drop)
+}
+
 /// Sets one.
 ///
 /// # Errors
