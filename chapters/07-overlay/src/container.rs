@@ -45,6 +45,17 @@ pub struct Container {
     _lock: Flock<File>,
 }
 
+/// What a container is to be.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Its chain, the lowest first; at least one.
+    pub layers: Vec<PathBuf>,
+    /// Whether real root gives it other ids than the disk has.
+    pub mapped: bool,
+    /// Whether it is to outlive its runner.
+    pub kept: bool,
+}
+
 /// What is known of a container that may be somebody else's.
 #[derive(Debug, Clone)]
 pub struct Known {
@@ -70,67 +81,70 @@ impl Container {
     ///
     /// # Errors
     /// It runs; or it was kept and is not to be kept, or stands on other layers.
-    pub fn open(
-        state: &Path,
-        name: Option<&str>,
-        layers: Vec<PathBuf>,
-        mapped: bool,
-        keep: bool,
-    ) -> Result<Container> {
+    pub fn open(state: &Path, name: Option<&str>, wish: Wish) -> Result<Container> {
         let home = home(state)?;
         let name = name.map_or_else(|| tree::fresh_name(""), |name| Ok(name.to_owned()))?;
         network::store::check_name(&name)?;
         let turn = lock(&home, FlockArg::LockExclusive)?;
         let left = set_aside(&home)?;
-        let folder = home.join(&name);
-        let refuse = |cause: &str| Err(Error::refused("run", &name, cause));
+        let container = Container::claim(home.join(&name), wish).map_err(|error| error.within("overlay"));
+        drop(turn);
+        left.into_iter().try_for_each(|(name, _)| remove(&home, &name))?;
+        container
+    }
+
+    /// Makes a folder ours; the lock on all of them is held. One that is there is kept, or somebody's.
+    fn claim(folder: PathBuf, wish: Wish) -> Result<Container> {
+        let refuse =
+            |cause: &str| Err(Error::refused("run", folder.file_name().unwrap_or_default().display(), cause));
         match DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             done => done.during("create", folder.display())?,
         }
-        let Ok(own) = lock(&folder, FlockArg::LockExclusiveNonblock) else {
+        let Ok(lock) = lock(&folder, FlockArg::LockExclusiveNonblock) else {
             return refuse("a container of that name runs");
         };
-        let container = Container { folder, layers, mapped, kept: keep, _lock: own };
-        if !container.has("layers") {
-            container.furnish()?;
-        } else if !keep {
-            // It is not ours to remove.
-            std::mem::forget(container);
-            return refuse(
+        let Wish { layers, mapped, kept } = wish;
+        match read_layers(&folder) {
+            Err(_) => {
+                let container = Container { folder, layers, mapped, kept, _lock: lock };
+                container.furnish().map(|()| container)
+            }
+            Ok(_) if !kept => refuse(
                 "a container of that name was kept; --keep goes on with it, `containers rm` removes it",
-            );
-        } else if read_layers(&container.folder)? != container.layers {
-            return refuse("the container of that name stands on other layers");
-        } else if is_mapped(&container.folder) != mapped {
-            return refuse("the container of that name has another kind of ids: with or without --uid-map");
-        } else {
-            container.tidy()?;
+            ),
+            Ok(found) if found != layers => refuse("the container of that name stands on other layers"),
+            Ok(_) if is_mapped(&folder) != mapped => {
+                refuse("the container of that name has another kind of ids: with or without --uid-map")
+            }
+            Ok(_) => {
+                let container = Container { folder, layers, mapped, kept, _lock: lock };
+                container.tidy().map(|()| container)
+            }
         }
-        drop(turn);
-        left.into_iter().try_for_each(|(name, _)| remove(&home, &name))?;
-        Ok(container)
     }
     // ANCHOR_END: container
 
-    /// Makes what a new one needs. `layers` comes last: with it, the container is there.
+    /// Makes what a new one needs. `kept` comes last: with it, the container is there.
     fn furnish(&self) -> Result<()> {
         for name in ["upper", "work", "merged", "empty"] {
             let folder = self.folder.join(name);
             DirBuilder::new().mode(0o755).create(&folder).during("create", folder.display())?;
         }
         self.like_its_top()?;
-        fs::write(self.folder.join("copied"), "no").during("write", "copied")?;
-        for (file, wanted) in [("kept", self.kept), ("mapped", self.mapped)] {
-            if wanted {
-                fs::write(self.folder.join(file), "").during("write", file)?;
-            }
-        }
         let lines: Vec<String> = self.layers.iter().map(|layer| format!("{}\n", layer.display())).collect();
         if lines.iter().any(|line| line.trim_end_matches('\n').contains('\n')) {
             return Err(Error::refused("stack", "", "a line's end in the path of a layer"));
         }
-        fs::write(self.folder.join("layers"), lines.concat()).during("write", "layers")
+        let write = |file, text: &str| fs::write(self.folder.join(file), text).during("write", file);
+        write("layers", &lines.concat())?;
+        write("copied", "no")?;
+        for (file, wanted) in [("mapped", self.mapped), ("kept", self.kept)] {
+            if wanted {
+                write(file, "")?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what the last mount left in `work`, and would stop the next: `incompat/volatile` above all.
@@ -149,7 +163,7 @@ impl Container {
         let upper = self.folder.join("upper");
         as_root(move || {
             let folder = File::open(&upper).during("open", upper.display())?;
-            like.give(folder.as_fd(), OsStr::new("."), &mut LeftOut::default())?;
+            like.give(folder.as_fd(), OsStr::new("upper"), &mut LeftOut::default())?;
             Ok(Vec::new())
         })
         .map(drop)
@@ -184,16 +198,13 @@ impl Container {
         self.folder.join("merged")
     }
 
-    fn has(&self, file: &str) -> bool {
-        self.folder.join(file).exists()
-    }
-
     /// A container that was kept, to work on while nobody runs it.
     ///
     /// # Errors
     /// There is none of that name, or it runs.
     pub fn take(state: &Path, name: &str) -> Result<Container> {
         let Known { folder, layers, .. } = find(state, name)?;
+        let _turn = lock(&home(state)?, FlockArg::LockExclusive)?;
         let lock = lock(&folder, FlockArg::LockExclusiveNonblock)
             .map_err(|error| error.because("it runs; its files change while they are read"))?;
         Ok(Container { mapped: is_mapped(&folder), folder, layers, kept: true, _lock: lock })
@@ -260,6 +271,8 @@ fn set_aside(home: &Path) -> Result<Vec<(std::ffi::OsString, Flock<File>)>> {
 pub fn list(state: &Path) -> Result<Vec<Known>> {
     let home = home(state)?;
     let folder = File::open(&home).during("open", home.display())?;
+    // Our looking must not be taken for a runner.
+    let _turn = lock(&home, FlockArg::LockExclusive)?;
     let names = tree::names(folder.as_fd()).during("read", home.display())?;
     let known = |name: std::ffi::OsString| -> Option<Known> {
         let folder = home.join(&name);
@@ -308,22 +321,6 @@ fn read_layers(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 impl Known {
-    /// The text of a file of its root, as far as it was changed up to now; empty where there is none. Links lead
-    /// from layer to layer, so the union is mounted for it, in a child.
-    ///
-    /// # Errors
-    /// It is no regular file, or too long.
-    pub fn read(folder: &Path, file: &str) -> Result<String> {
-        let (folder, file) = (folder.to_owned(), file.to_owned());
-        let bytes = apart(move || {
-            let mut lowers = read_layers(&folder)?;
-            lowers.push(folder.join("upper"));
-            below(lowers, &folder)?;
-            user::identity::read_inside(Some(&folder.join("merged")), &file).map(String::into_bytes)
-        })?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
     /// What it changed, a line each.
     ///
     /// # Errors
@@ -358,6 +355,22 @@ impl Known {
         }
         Ok(())
     }
+}
+
+/// The text of a file in the root of a container with this folder, as it is now; empty where there is none. Links lead
+/// from layer to layer, so the union is mounted for it, in a child.
+///
+/// # Errors
+/// It is no regular file, or too long.
+pub fn read(folder: &Path, file: &str) -> Result<String> {
+    let (folder, file) = (folder.to_owned(), file.to_owned());
+    let bytes = apart(move || {
+        let mut lowers = read_layers(&folder)?;
+        lowers.push(folder.join("upper"));
+        below(lowers, &folder)?;
+        user::identity::read_inside(Some(&folder.join("merged")), &file).map(String::into_bytes)
+    })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Mounts a union for reading on a container's `merged`, in a mount namespace that nobody else sees.

@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, UtimensatFlags, fstat, utimensat};
+use nix::sys::stat::{FileStat, Mode, UtimensatFlags, fchmod, fstat, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat};
 use process::{Context, Result};
@@ -79,32 +79,54 @@ impl Attributes {
     }
 
     // ANCHOR: give
-    /// Gives them to what is called so in `parent`.
+    /// Gives them to an open file or folder, called `told` in errors.
     ///
     /// # Errors
     /// Whatever the kernel says to one of these steps, if it is not for want of rights of a user namespace.
-    pub fn give(&self, parent: BorrowedFd<'_>, name: &OsStr, left_out: &mut LeftOut) -> Result<()> {
+    pub fn give(&self, object: BorrowedFd<'_>, told: &OsStr, left_out: &mut LeftOut) -> Result<()> {
+        self.give_owner(object, told, left_out)?;
+        fchmod(object, Mode::from_bits_truncate(self.mode)).during("chmod", told.display())?;
+        futimens(object, &self.modified, &self.modified).during("set the time of", told.display())
+    }
+
+    /// Gives them to a device, a queue or a link: it is not opened, for that could do something.
+    ///
+    /// # Errors
+    /// As [`Attributes::give`].
+    pub fn give_to_special(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        left_out: &mut LeftOut,
+    ) -> Result<()> {
         let told = name.display();
         let object = open(parent, name).during("open", &told)?;
-        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        match fchownat(&object, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH) {
-            Err(Errno::EINVAL | Errno::EPERM) if !is_real_root() => left_out.owners += 1,
-            done => done.during("chown", &told)?,
-        }
-        for (attribute, value) in &self.extended {
-            match xattr::set(object.as_fd(), attribute, value) {
-                Err(Errno::EPERM | Errno::EINVAL) if !is_real_root() => left_out.extended += 1,
-                Err(Errno::ENOTSUP) => left_out.extended += 1,
-                done => done.during(&format!("set {attribute} of"), &told)?,
-            }
-        }
+        self.give_owner(object.as_fd(), name, left_out)?;
+        // A link has no mode.
         if kind(&fstat(&object).during("stat", &told)?) != libc::S_IFLNK {
             let permissions = std::fs::Permissions::from_mode(self.mode);
             std::fs::set_permissions(format!("/proc/self/fd/{}", object.as_raw_fd()), permissions)
                 .during("chmod", &told)?;
         }
         let time = &self.modified;
-        utimensat(parent, name, time, time, UtimensatFlags::NoFollowSymlink).during("set the time of", &told)
+        utimensat(parent, name, time, time, UtimensatFlags::NoFollowSymlink).during("set the time of", told)
+    }
+
+    /// Owner and extended attributes.
+    fn give_owner(&self, object: BorrowedFd<'_>, told: &OsStr, left_out: &mut LeftOut) -> Result<()> {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        match fchownat(object, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH) {
+            Err(Errno::EINVAL | Errno::EPERM) if !is_real_root() => left_out.owners += 1,
+            done => done.during("chown", told.display())?,
+        }
+        for (attribute, value) in &self.extended {
+            match xattr::set(object, attribute, value) {
+                Err(Errno::EPERM | Errno::EINVAL) if !is_real_root() => left_out.extended += 1,
+                Err(Errno::ENOTSUP) => left_out.extended += 1,
+                done => done.during(&format!("set {attribute} of"), told.display())?,
+            }
+        }
+        Ok(())
     }
     // ANCHOR_END: give
 }

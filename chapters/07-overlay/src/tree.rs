@@ -53,16 +53,20 @@ pub fn fresh_name(prefix: &str) -> Result<String> {
 /// # Errors
 /// EPERM: something in it was made unchangeable.
 pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    // Most often there is nothing, or a file.
+    match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+        Err(Errno::EISDIR) => remove_folder(parent, name),
+        done => gone(done).during("remove", name.display()),
+    }
+}
+
+fn remove_folder(parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
     let prefix = fresh_name(".tmp-")?;
     let (mut folders, mut moved) = (vec![name.to_owned()], 0);
     while let Some(name) = folders.pop() {
         let told = name.display();
         let folder = match open(parent, &name) {
             Err(Errno::ENOENT) => continue,
-            Err(Errno::ENOTDIR | Errno::ELOOP) => {
-                gone(unlinkat(parent, &*name, UnlinkatFlags::NoRemoveDir)).during("remove", &told)?;
-                continue;
-            }
             folder => folder.during("open", &told)?,
         };
         for inner in names(folder.as_fd()).during("read", &told)? {

@@ -9,7 +9,7 @@ use process::cli::{Floor, Isolations};
 use process::{Context, Error, Program, Result};
 use user::identity::read_inside;
 
-use crate::container::Known;
+use crate::container::{self, Wish};
 use crate::node::is_real_root;
 use crate::{Container, Layered, Store};
 
@@ -46,7 +46,8 @@ fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
         layers.extend(trees(&store, word)?);
     }
     let mapped = is_real_root() && user::cli::maps(given)?.is_some();
-    let container = Container::open(&state(), name.map(String::as_str), layers, mapped, keep)?;
+    let wish = Wish { layers, mapped, kept: keep };
+    let container = Container::open(&state(), name.map(String::as_str), wish)?;
     program.root = Some(container.merged());
     Ok(vec![Box::new(Layered::new(container))])
 }
@@ -67,7 +68,7 @@ fn identity(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
     let root = program.root.clone();
     let layered = given.contains_id("layer");
     user::cli::identity_with(given, program, |file| match root.as_deref() {
-        Some(merged) if layered => Known::read(merged.parent().unwrap_or(merged), file),
+        Some(merged) if layered => container::read(merged.parent().unwrap_or(merged), file),
         root => read_inside(root, file),
     })
 }

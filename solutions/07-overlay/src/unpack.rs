@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
@@ -46,12 +46,13 @@ pub enum Target {
 /// # Errors
 /// It is no tar, or an entry of it is not acceptable; what was unpacked before stays.
 pub fn unpack(tar: impl Read, root: BorrowedFd<'_>, target: Target) -> Result<LeftOut> {
-    let mut archive = Archive::new(tar);
+    let mut archive = Archive::new(BufReader::with_capacity(1 << 16, tar));
     let mut unpacker = Unpacker {
         root,
         target,
         made: BTreeSet::new(),
         folders: BTreeMap::new(),
+        last: None,
         left_out: LeftOut::default(),
     };
     while let Some(entry) = archive.next_entry()? {
@@ -67,6 +68,8 @@ struct Unpacker<'a> {
     made: BTreeSet<PathBuf>,
     /// Its folders: whatever is made in one moves its time, so they get their attributes last.
     folders: BTreeMap<PathBuf, Attributes>,
+    /// The folder of the entry before.
+    last: Option<(PathBuf, OwnedFd)>,
     left_out: LeftOut,
 }
 
@@ -97,19 +100,27 @@ fn inside(path: &[u8]) -> Result<(PathBuf, OsString)> {
 
 impl Unpacker<'_> {
     /// Opens the folder of an entry, made if need be. No link leads there.
-    fn folder(&self, path: &Path) -> Result<OwnedFd> {
-        resolve::place(self.root, path, Place::Folder, Links::Refuse)
+    ///
+    /// Most entries lie where the one before lay. That folder is still the same one: an entry removes what is in its
+    /// folder, never the folder itself.
+    fn folder(&mut self, path: &Path) -> Result<OwnedFd> {
+        match self.last.take() {
+            Some((last, folder)) if last == path => Ok(folder),
+            _ => resolve::place(self.root, path, Place::Folder, Links::Refuse),
+        }
     }
 
     /// Does what one entry says.
     fn entry(&mut self, entry: &Entry, content: &mut impl Read) -> Result<()> {
         let (folder, name) = inside(&entry.path)?;
         let parent = self.folder(&folder)?;
-        let done = match name.as_bytes().starts_with(whiteout::PREFIX.as_bytes()) {
+        match name.as_bytes().starts_with(whiteout::PREFIX.as_bytes()) {
             true => self.hide(parent.as_fd(), &folder, &name),
             false => self.make(parent.as_fd(), &folder, &name, entry, content),
-        };
-        done.map_err(|error| Error { subject: String::from_utf8_lossy(&entry.path).into_owned(), ..error })
+        }
+        .map_err(|error| Error { subject: String::from_utf8_lossy(&entry.path).into_owned(), ..error })?;
+        self.last = Some((folder, parent));
+        Ok(())
     }
 }
 // ANCHOR_END: inside
@@ -181,7 +192,12 @@ impl Unpacker<'_> {
             tree::remove(parent, name)?;
             self.folders.retain(|known, _| !known.starts_with(&path));
             match entry.kind {
-                EntryType::Regular | EntryType::Continuous => write(parent, name, entry.size, content)?,
+                EntryType::Regular | EntryType::Continuous => {
+                    let file = write(parent, name, entry.size, content)?;
+                    attributes.give(file.as_fd(), name, &mut self.left_out)?;
+                    self.made.insert(path);
+                    return Ok(());
+                }
                 EntryType::Symlink => {
                     symlinkat(OsStr::from_bytes(&entry.link), parent, name).during("symlink", "")?;
                 }
@@ -197,7 +213,7 @@ impl Unpacker<'_> {
                 }
                 _ => {}
             }
-            attributes.give(parent, name, &mut self.left_out)?;
+            attributes.give_to_special(parent, name, &mut self.left_out)?;
         }
         self.made.insert(path);
         Ok(())
@@ -225,7 +241,8 @@ impl Unpacker<'_> {
         for (path, attributes) in std::mem::take(&mut self.folders).iter().rev() {
             let (folder, name) = inside(path.as_os_str().as_bytes())?;
             let parent = self.folder(&folder)?;
-            attributes.give(parent.as_fd(), &name, &mut self.left_out)?;
+            let object = tree::open(parent.as_fd(), &name).during("open", path.display())?;
+            attributes.give(object.as_fd(), &name, &mut self.left_out)?;
         }
         Ok(self.left_out)
     }
@@ -295,10 +312,10 @@ const PAGE: usize = 4096;
 const PIECE: usize = 64 * PAGE;
 
 /// Writes a new file; blocks of zeroes are left out, and become holes.
-fn write(parent: BorrowedFd<'_>, name: &OsStr, size: u64, content: &mut impl Read) -> Result<()> {
+fn write(parent: BorrowedFd<'_>, name: &OsStr, size: u64, content: &mut impl Read) -> Result<File> {
     let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let file = File::from(openat(parent, name, new, Mode::S_IRUSR | Mode::S_IWUSR).during("create", "")?);
-    let (mut offset, mut piece) = (0, vec![0; PIECE.min(size as usize + 1)]);
+    let (mut offset, mut written, mut piece) = (0, 0, vec![0; PIECE.min(size as usize)]);
     while offset < size {
         let most = piece.len().min((size - offset) as usize);
         let length = content.read(&mut piece[..most]).during("read", "")?;
@@ -307,10 +324,15 @@ fn write(parent: BorrowedFd<'_>, name: &OsStr, size: u64, content: &mut impl Rea
         }
         for (start, data) in runs(&piece[..length], (offset % PAGE as u64) as usize) {
             file.write_all_at(data, offset + start as u64).during("write", "")?;
+            written = offset + (start + data.len()) as u64;
         }
         offset += length as u64;
     }
-    file.set_len(size).during("write", "")
+    // It may end in a hole.
+    if written < size {
+        file.set_len(size).during("write", "")?;
+    }
+    Ok(file)
 }
 
 /// The parts of a piece that must be written: runs of blocks that are not all zeroes. `phase` is where in a block it
