@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use super::overlay_attacks::{
     a_damaged_tar_is_told, a_tar_makes_what_it_says, links_of_a_layer_are_not_followed,
     nothing_is_made_outside_of_a_layer, overlays_own_marks_cannot_be_forged, the_last_entry_of_a_name_counts,
-    wrong_whiteouts_are_refused,
+    what_has_no_field_stands_in_records, wrong_whiteouts_are_refused,
 };
 use super::overlay_crash::{a_killed_unpack_leaves_nothing, what_killed_runners_left_is_removed};
 use super::overlay_layers::{
@@ -50,6 +50,7 @@ tests![
     a_diff_tells_what_changed,
     a_diff_looks_through_all_layers,
     a_tar_makes_what_it_says,
+    what_has_no_field_stands_in_records,
     nothing_is_made_outside_of_a_layer,
     links_of_a_layer_are_not_followed,
     the_last_entry_of_a_name_counts,
@@ -186,7 +187,8 @@ pub fn containers_share_layers_and_not_what_they_write(case: &Case) -> Verdict {
     let data = layer("data", &[("srv/list", "one\n")])?;
     let layers =
         ["run", "--layer", "demo", "--layer", &data, "--network", "host", "-v", "/tmp/signs:/signs", "--"];
-    let script = "echo mine > /srv/list; echo ready; while ! test -e /signs/go; do sleep 0.01; done; cat /srv/list; ls /srv";
+    let script = "echo mine > /srv/list; echo ready; while ! test -e /signs/go; do sleep 0.01; done; \
+                  cat /srv/list; ls /srv";
     fs::create_dir_all("/tmp/signs")?;
     let first = case.start(&[&layers[..], &["sh", "-c", script]].concat())?.until_ready()?;
     let second = on(case, &["demo", &data], &[], "cat /srv/list; echo other > /srv/list; touch /srv/others")?;
@@ -207,7 +209,8 @@ pub fn a_container_is_thrown_away(case: &Case) -> Verdict {
     on(case, &["demo"], &["--user", "nobody-here"], "true")?.code_is(125)?;
     same("containers after a failed start", Vec::<String>::new(), names_in("containers"))?;
     // Folders in folders, deeper than a path may be long.
-    let deep = "mkdir /d; cd /d; i=0; while test $i -lt 60; do d=$(printf '%0200d' $i); mkdir $d; cd $d; i=$((i+1)); done; echo $i";
+    let deep = "mkdir /d; cd /d; i=0; \
+                while test $i -lt 60; do d=$(printf '%0200d' $i); mkdir $d; cd $d; i=$((i+1)); done; echo $i";
     on(case, &["demo"], &[], deep)?.out_has("60")?;
     same("containers after a deep one", Vec::<String>::new(), names_in("containers"))?;
     // And if its runner is killed, the next one removes it.
@@ -269,8 +272,8 @@ pub fn a_diff_tells_what_changed(case: &Case) -> Verdict {
     let script = "cd /srv; echo two >> list; rm gone; mkdir -p new/deep; touch new/deep/file made; rm made; \
                   rm -r folder; mkdir folder; touch folder/fresh; chmod 600 mode; ln -s x link";
     kept(case, &["demo", &data], "quay", script)?.code_is(0)?;
-    let expected = "C /srv\nC /srv/folder\nA /srv/folder/fresh\nD /srv/folder/old\nD /srv/gone\nA /srv/link\nC /srv/list\n\
-                    C /srv/mode\nA /srv/new\nA /srv/new/deep\nA /srv/new/deep/file";
+    let expected = "C /srv\nC /srv/folder\nA /srv/folder/fresh\nD /srv/folder/old\nD /srv/gone\n\
+                    A /srv/link\nC /srv/list\nC /srv/mode\nA /srv/new\nA /srv/new/deep\nA /srv/new/deep/file";
     case.run(&["diff", "quay"])?.code_is(0)?.out_is(expected)?;
     kept(case, &["demo", &data], "idle", "cat /srv/list > /dev/null")?.code_is(0)?;
     case.run(&["diff", "idle"])?.code_is(0)?.out_is("")?;

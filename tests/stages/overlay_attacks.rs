@@ -1,6 +1,6 @@
 //! Stage 7, the attacks: what a hostile layer tries against who unpacks it.
 //!
-//! Each attack is a tar, and is tried twice: onto a plain tree, and as a layer of the store. The place that it aims at is
+//! Each attack is a tar, unpacked onto a plain tree; the store unpacks by the same code. The place that it aims at is
 //! looked at afterwards. Honest entries stand beside it, so that who unpacks nothing does not pass.
 
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::Path;
 use super::mount::what_is_at;
 use super::overlay::names_in;
 use super::overlay_tar::{BLOCK, CHAR, FIFO, FILE, FOLDER, LINK, Tar};
-use crate::lab::Ground;
+use crate::lab::{Ground, PROBE};
 use crate::stage::case::{Case, Run};
 use crate::stage::verdict::{Trouble, Verdict, holds, same};
 
@@ -36,13 +36,6 @@ fn text(path: &str) -> String {
 }
 
 pub fn a_tar_makes_what_it_says(case: &Case) -> Verdict {
-    let long = format!("{}/{}", "d".repeat(90), "f".repeat(200));
-    let records: [(&str, &[u8]); 4] = [
-        ("path", long.as_bytes()),
-        ("mtime", b"1000000000.123456789"),
-        ("SCHILY.xattr.user.harbour", b"two\nlines=1"),
-        ("uid", b"0"),
-    ];
     let tar = Tar::default()
         .folder("./")
         .folder("etc/")
@@ -51,8 +44,6 @@ pub fn a_tar_makes_what_it_says(case: &Case) -> Verdict {
         .link("etc/link", "../../../etc/passwd")
         .hard_link("etc/second", "./etc/motd")
         .put(FIFO, "etc/queue", "", b"")
-        .records(&records)
-        .file("short", "long name\n")
         .put(FILE, "zeroes", "", &vec![0; 1 << 20])
         .put(CHAR, "etc/null", "", b"")
         .put(BLOCK, "etc/disk", "", b"");
@@ -69,27 +60,38 @@ pub fn a_tar_makes_what_it_says(case: &Case) -> Verdict {
     let inode = |path: &str| fs::symlink_metadata(tree.join(path)).map(|found| found.ino());
     same("the file behind a hard link", inode("etc/motd")?, inode("etc/second")?)?;
     holds(fs::symlink_metadata(tree.join("etc/queue"))?.file_type().is_fifo(), "a queue", "something else")?;
-    same("the file with a long name", "long name\n".to_owned(), text(&long))?;
-    let found = fs::metadata(tree.join(&long))?;
-    same("its time", (1_000_000_000, 123_456_789), (found.mtime(), found.mtime_nsec()))?;
     same("the time of a folder", 1_000_000_000, fs::metadata(tree.join("etc"))?.mtime())?;
     same("mode of a file", 0o644, fs::metadata(tree.join("etc/motd"))?.mode() & 0o7777)?;
     let zeroes = fs::metadata(tree.join("zeroes"))?;
-    same(
-        "a file of zeroes: its size, and how much of it is on the disk",
-        (1 << 20, 0),
-        (zeroes.len(), zeroes.blocks()),
-    )?;
+    let found = (zeroes.len(), zeroes.blocks());
+    same("a file of zeroes: its size, and how much of it is on the disk", (1 << 20, 0), found)?;
     if case.ground == Ground::User {
         run.err_has("2 device files")?;
         return same("a device that may not be made", "nothing", what_is_at(&tree.join("etc/null")));
     }
     let device = fs::symlink_metadata(tree.join("etc/null"))?;
-    same(
-        "number of a device",
-        (true, nix::sys::stat::makedev(1, 3)),
-        (device.file_type().is_char_device(), device.rdev()),
-    )
+    let found = (device.file_type().is_char_device(), device.rdev());
+    same("number of a device", (true, nix::sys::stat::makedev(1, 3)), found)
+}
+
+pub fn what_has_no_field_stands_in_records(case: &Case) -> Verdict {
+    let long = format!("{}/{}", "d".repeat(90), "f".repeat(200));
+    let records: [(&str, &[u8]); 4] = [
+        ("path", long.as_bytes()),
+        ("mtime", b"1000000000.123456789"),
+        // A value is as long as its record says: this one looks like another record.
+        ("SCHILY.xattr.user.harbour", b"two\n19 path=../escaped\n"),
+        ("uid", b"0"),
+    ];
+    apply(case, &Tar::default().records(&records).file("short", "long name\n"))?.code_is(0)?;
+    same("the file with a long name", "long name\n".to_owned(), text(&long))?;
+    let file = target_path().join(&long);
+    let found = fs::metadata(&file)?;
+    same("its time", (1_000_000_000, 123_456_789), (found.mtime(), found.mtime_nsec()))?;
+    let list = std::process::Command::new(PROBE).arg("tree").current_dir(target_path()).output()?;
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    // Bytes, as the probe writes them: `two`, a line's end, `19`.
+    holds(list.contains("user.harbour\": [116, 119, 111, 10, 49, 57"), "the attribute's value", list)
 }
 
 fn target_path() -> &'static Path {

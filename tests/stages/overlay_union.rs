@@ -42,7 +42,8 @@ pub fn a_read_only_root_of_layers_cannot_be_changed(case: &Case) -> Verdict {
         same("in the layer afterwards", false, case.demo().join("etc").join(name).exists())?;
         fs::write(case.demo().join("etc").join(name), "")?;
     }
-    let script = "touch /new || echo cannot; rm /etc/passwd || echo cannot; touch /tmp/new && echo can; test -s /etc/hosts && echo hosts";
+    let script = "touch /new || echo cannot; rm /etc/passwd || echo cannot; touch /tmp/new && echo can; \
+                  test -s /etc/hosts && echo hosts";
     let run = on(case, &["demo"], &["--read-only", "--tmpfs", "/tmp"], script)?;
     run.out_is("cannot\ncannot\ncan\nhosts")?;
     same("containers afterwards", Vec::<String>::new(), names_in("containers"))
@@ -125,7 +126,8 @@ pub fn without_rights_it_works_too(case: &Case) -> Verdict {
     let ids = format!("{0}:{0}", ordinary_id(case));
     std::process::Command::new("chown").args(["-R", &ids, &data]).status()?;
     let words = ["run", "--layer", "demo", "--layer", &data, "--network", "none"];
-    let script = "id -u; echo two >> /srv/list; rm -r /srv/folder /opt; mkdir /srv/folder; ls /srv/folder; cat /srv/list";
+    let script = "id -u; echo two >> /srv/list; rm -r /srv/folder /opt; mkdir /srv/folder; \
+                  ls /srv/folder; cat /srv/list";
     let thrown = ordinary(case, &[&words[..], &["-u", "root", "--", "sh", "-c", script]].concat())?;
     thrown.code_is(0)?.out_is("0\none\ntwo")?;
     same("containers afterwards", 0, fs::read_dir("/tmp/hers/containers")?.count())?;

@@ -4,10 +4,10 @@
 //! on top in which a container's own changes go ([`container`], [`layered`]); so a hundred containers share one image,
 //! and none changes it. Removed is what is marked as removed ([`whiteout`]).
 //!
-//! Layers travel as tars ([`archive`]): [`unpack`] makes folders of them, whoever made them, and a [`store`] keeps each
-//! once, under a name that says what it is ([`digest`]). The way back: [`diff`] tells what a container changed, [`pack`]
-//! makes a layer of it. What a file is besides its content is in [`node`] and [`xattr`]; what only root of a user
-//! namespace may do is done there ([`task`]).
+//! Layers travel as tars ([`archive`]): [`unpack`] makes folders of them, whoever made them, and a [`store`] keeps
+//! each once, under a name that says what it is ([`digest`]). The way back: [`diff`] tells what a container changed,
+//! [`pack`] makes a layer of it. What a file is besides its content is in [`node`] and [`xattr`]; what only root of a
+//! user namespace may do is done there ([`task`]).
 //!
 //! Left out: images, which say which layers belong together (9).
 

@@ -1,8 +1,8 @@
 //! Work that needs another place: as root of a user namespace, or among mounts of its own.
 //!
-//! A layer's files belong to many users, and an ordinary user cannot make them, nor remove them. So what touches them is
-//! done by a child, born as a container is (chapter 1's gate, chapter 4's maps), that never becomes a program: it does
-//! its work inside, hands the answer back, and ends. An error comes back by the gate, as any other.
+//! A layer's files belong to many users, and an ordinary user cannot make them, nor remove them. So what touches them
+//! is done by a child, born as a container is (chapter 1's gate, chapter 4's maps), that never becomes a program: it
+//! does its work inside, hands the answer back, and ends. An error comes back by the gate, as any other.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};

@@ -21,7 +21,7 @@ pub const IDENTITY: Floor = Floor { flags: |command| command, isolations: identi
 
 fn flags(command: Command) -> Command {
     command.args([
-        arg!(--layer <"DIR|ID"> ... "A layer of the container's /, the lowest first: a folder, or one of the store with all below it"),
+        arg!(--layer <"DIR|ID"> ... "A layer of its /, the lowest first: a folder, or one of the store with all below"),
         arg!(--keep "Keep what the container writes, under its --name"),
     ])
 }

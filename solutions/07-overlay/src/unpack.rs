@@ -1,8 +1,8 @@
 //! From a tar to a folder, whoever made the tar.
 //!
-//! A tar is a program: "make this, here". A hostile one says `../../etc/passwd`, or makes a link and then writes through
-//! it. So a path is never joined to a string: its folder is opened inside the target ([`mount::resolve`]), where no
-//! link is followed and `..` is refused, and its last part is made there anew, never opened.
+//! A tar is a program: "make this, here". A hostile one says `../../etc/passwd`, or makes a link and then writes
+//! through it. So a path is never joined to a string: its folder is opened inside the target ([`mount::resolve`]), where
+//! no link is followed and `..` is refused, and its last part is made there anew, never opened.
 //!
 //! A layer is unpacked for mounting, with whiteouts as overlay wants them; or onto a plain tree, where what a whiteout
 //! names is removed. Whiteouts concern lower layers only: what this tar has made itself stays, in whatever order.
@@ -84,14 +84,10 @@ fn inside(path: &[u8]) -> Result<(PathBuf, OsString)> {
     for part in path.components() {
         match part {
             Component::Normal(name) => clean.push(name),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
             Component::ParentDir => {
-                return Err(Error::refused(
-                    "unpack",
-                    path.display(),
-                    "a path with `..` leads out of the layer",
-                ));
+                return Err(Error::refused("unpack", path.display(), "`..` leads out of the layer"));
             }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }
     }
     let name = clean.file_name().unwrap_or(OsStr::new(".")).to_owned();
@@ -172,7 +168,7 @@ impl Unpacker<'_> {
     }
 
     // ANCHOR: make
-    /// Makes a file of any kind, in the place of whatever is there.
+    /// Makes what an entry describes, in the place of whatever is there.
     fn make(
         &mut self,
         parent: BorrowedFd<'_>,
@@ -181,42 +177,53 @@ impl Unpacker<'_> {
         entry: &Entry,
         content: &mut impl Read,
     ) -> Result<()> {
-        let (path, attributes) = (folder.join(name), attributes(entry)?);
+        let (path, attributes) = (folder.join(name), attributes(entry));
         if entry.kind == EntryType::Directory {
             make_folder(parent, name, self.target)?;
             self.folders.insert(path.clone(), attributes);
+        } else if name == "." {
+            return Err(Error::refused("unpack", "", "the root of a layer is a folder"));
         } else {
-            if name == "." {
-                return Err(Error::refused("unpack", "", "the root of a layer is a folder"));
-            }
             tree::remove(parent, name)?;
-            self.folders.retain(|known, _| !known.starts_with(&path));
-            match entry.kind {
-                EntryType::Regular | EntryType::Continuous => {
-                    let file = write(parent, name, entry.size, content)?;
-                    attributes.give(file.as_fd(), name, &mut self.left_out)?;
-                    self.made.insert(path);
-                    return Ok(());
-                }
-                EntryType::Symlink => {
-                    symlinkat(OsStr::from_bytes(&entry.link), parent, name).during("symlink", "")?;
-                }
-                // The other name's attributes are its own.
-                EntryType::Link => {
-                    self.link(&entry.link, parent, name)?;
-                    self.made.insert(path);
-                    return Ok(());
-                }
-                _ if !make_special(parent, name, entry)? => {
-                    self.left_out.devices += 1;
-                    return Ok(());
-                }
-                _ => {}
+            // Folders that were there get no attributes any more.
+            while let Some((gone, _)) = self.folders.range(path.clone()..).next()
+                && gone.starts_with(&path)
+            {
+                let gone = gone.clone();
+                self.folders.remove(&gone);
             }
-            attributes.give_to_special(parent, name, &mut self.left_out)?;
+            self.make_file(parent, name, entry, &attributes, content)?;
         }
         self.made.insert(path);
         Ok(())
+    }
+
+    /// Makes anything but a folder.
+    fn make_file(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        entry: &Entry,
+        attributes: &Attributes,
+        content: &mut impl Read,
+    ) -> Result<()> {
+        match entry.kind {
+            EntryType::Regular | EntryType::Continuous => {
+                let file = write(parent, name, entry.size, content)?;
+                return attributes.give(file.as_fd(), name, &mut self.left_out);
+            }
+            // The other name's attributes are its own.
+            EntryType::Link => return self.link(&entry.link, parent, name),
+            EntryType::Symlink => {
+                symlinkat(OsStr::from_bytes(&entry.link), parent, name).during("symlink", "")?;
+            }
+            _ if !make_special(parent, name, entry)? => {
+                self.left_out.devices += 1;
+                return Ok(());
+            }
+            _ => {}
+        }
+        attributes.give_to_special(parent, name, &mut self.left_out)
     }
     // ANCHOR_END: make
 
@@ -258,10 +265,10 @@ fn no_whiteout(errno: Errno) -> &'static str {
 }
 
 /// An entry's attributes without those that are overlay's own notes.
-fn attributes(entry: &Entry) -> Result<Attributes> {
+fn attributes(entry: &Entry) -> Attributes {
     let mut attributes = entry.attributes.clone();
     attributes.extended.retain(|(name, _)| !whiteout::is_own(name));
-    Ok(attributes)
+    attributes
 }
 
 /// Makes a folder, or leaves the one that is there; without its extended attributes, for it gets new ones.
