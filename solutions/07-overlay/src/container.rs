@@ -15,7 +15,7 @@
 //! kept was left by a runner that was killed, and the next one removes it. Names that begin with a dot are no
 //! containers. The lock on `containers` is held while names come and go.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -89,7 +89,12 @@ impl Container {
         let left = set_aside(&home)?;
         let container = Container::claim(home.join(&name), wish).map_err(|error| error.within("overlay"));
         drop(turn);
-        left.into_iter().try_for_each(|(name, _)| remove(&home, &name))?;
+        for (name, _lock) in left {
+            // What somebody made unchangeable in a container must not stop all others.
+            if let Err(error) = remove(&home, &name) {
+                eprintln!("a container whose runner is gone stays: {error}");
+            }
+        }
         container
     }
 
@@ -247,7 +252,7 @@ fn remove(home: &Path, name: &OsStr) -> Result<()> {
 
 // ANCHOR: aside
 /// Takes the names of containers whose runners are gone, and that are not kept; each with its lock, to be removed.
-fn set_aside(home: &Path) -> Result<Vec<(std::ffi::OsString, Flock<File>)>> {
+fn set_aside(home: &Path) -> Result<Vec<(OsString, Flock<File>)>> {
     let folder = File::open(home).during("open", home.display())?;
     let mut aside = Vec::new();
     for name in tree::names(folder.as_fd()).during("read", home.display())? {
@@ -257,8 +262,11 @@ fn set_aside(home: &Path) -> Result<Vec<(std::ffi::OsString, Flock<File>)>> {
             continue;
         }
         let other = tree::fresh_name(DRAFT)?;
-        fs::rename(&place, home.join(&other)).during("rename", place.display())?;
-        aside.push((other.into(), lock));
+        match fs::rename(&place, home.join(&other)) {
+            // Its own runner was about to remove it.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            done => done.during("rename", place.display()).map(|()| aside.push((other.into(), lock)))?,
+        }
     }
     Ok(aside)
 }
@@ -274,7 +282,7 @@ pub fn list(state: &Path) -> Result<Vec<Known>> {
     // Our looking must not be taken for a runner.
     let _turn = lock(&home, FlockArg::LockExclusive)?;
     let names = tree::names(folder.as_fd()).during("read", home.display())?;
-    let known = |name: std::ffi::OsString| -> Option<Known> {
+    let known = |name: OsString| -> Option<Known> {
         let folder = home.join(&name);
         let name = name.into_string().ok().filter(|name| !name.starts_with('.'))?;
         let runs = lock(&folder, FlockArg::LockExclusiveNonblock).is_err();
