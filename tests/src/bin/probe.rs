@@ -25,7 +25,7 @@ use nix::unistd::{chdir, chroot, fchdir};
 /// Name, what it does, and the function; the function's text goes to stdout.
 type Probe = (&'static str, &'static str, fn(&[String]) -> Result<String, String>);
 
-const PROBES: [Probe; 26] = [
+const PROBES: [Probe; 27] = [
     ("fds", "the numbers of the open descriptors", fds),
     ("devices", "every node below /dev: type, major:minor, name", devices),
     ("flags", "for each FILE the restrictions of its mount: ro nosuid nodev noexec", flags),
@@ -59,6 +59,7 @@ const PROBES: [Probe; 26] = [
         "SEED COUNT [settle]: random operations on files here; each, and what came of it",
         files::files,
     ),
+    ("attributes", "FILE: its extended attributes, a line each", files::attributes),
     ("tree", "[exact]: every file here, with all that can be known of it", files::tree),
 ];
 

@@ -271,16 +271,28 @@ fn set_attribute(path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
     nix::errno::Errno::result(done).map(drop).map_err(io::Error::from)
 }
 
+/// Extended attributes, a line each, overlay's own too.
+pub fn attributes(files: &[String]) -> Result<String, String> {
+    let each = files.iter().flat_map(|file| named_values(Path::new(file)));
+    let lines = each.map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(&value)));
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
 /// Names and values, without those of overlay itself.
-fn attributes(path: &Path) -> BTreeMap<String, Vec<u8>> {
+fn others(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = named_values(path);
+    found.retain(|name, _| !name.starts_with("user.overlay.") && !name.starts_with("trusted.overlay."));
+    found
+}
+
+/// Names and values of extended attributes.
+fn named_values(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return BTreeMap::new() };
     let mut names = vec![0_u8; 65_536];
     // SAFETY: path and buffer live through the call, and the buffer has the length that we name.
     let length = unsafe { libc::llistxattr(path.as_ptr(), names.as_mut_ptr().cast(), names.len()) };
     names.truncate(length.max(0) as usize);
     let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    let names =
-        names.filter(|name| !name.starts_with(b"user.overlay.") && !name.starts_with(b"trusted.overlay."));
     let value = |name: &[u8]| {
         let (name, mut value) = (CString::new(name).ok()?, vec![0_u8; 65_536]);
         // SAFETY: as above.
@@ -359,5 +371,5 @@ fn describe(path: &Path, exact: bool, first: &mut BTreeMap<(u64, u64), String>) 
     };
     let same = if one.is_empty() || one == name { String::new() } else { format!(" = {one}") };
     let (mode, uid, gid) = (found.mode(), found.uid(), found.gid());
-    Ok(format!("{name}{same} {mode:o} {uid}:{gid} {time} {content} {:?}", attributes(&place)))
+    Ok(format!("{name}{same} {mode:o} {uid}:{gid} {time} {content} {:?}", others(&place)))
 }
