@@ -235,6 +235,11 @@ fn gentle_lints(manifest: &mut DocumentMut) {
     let mut lints = Table::new();
     lints.set_implicit(true);
     lints.insert("rust", Item::Table(rust));
+    // A list that nothing is pushed to yet might as well be a slice: not when it is done.
+    let mut clippy = Table::new();
+    clippy["ptr_arg"] = value("allow");
+    clippy.set_position(position);
+    lints.insert("clippy", Item::Table(clippy));
     manifest.remove("lints");
     manifest.insert("lints", Item::Table(lints));
 }

@@ -206,6 +206,9 @@ nix.workspace = true
 [lints.rust]
 unused = { level = \"allow\", priority = -1 }
 unused_must_use = \"warn\"
+
+[lints.clippy]
+ptr_arg = \"allow\"
 ";
     assert_eq!(manifest(text, &chapter(&[])).unwrap(), expected);
 }

@@ -124,6 +124,7 @@ fn program(given: &ArgMatches) -> Program {
         command: given.get_many::<OsString>("COMMAND").into_iter().flatten().cloned().collect(),
         environment: environment(given.get_many::<String>("env").into_iter().flatten()),
         workdir: given.get_one::<PathBuf>("workdir").cloned().unwrap_or_default(),
+        root: None,
         init: given.get_flag("init"),
         dies_with_parent: true,
     }

@@ -46,11 +46,14 @@ pub fn fsopen(filesystem: &CStr) -> nix::Result<OwnedFd> {
     new_fd(unsafe { libc::syscall(libc::SYS_fsopen, filesystem.as_ptr(), libc::FSOPEN_CLOEXEC) })
 }
 
-/// Sets one option of a file system that is being configured.
+/// Sets one option of a file system that is being configured; one with an empty value is a flag.
 pub fn fsconfig_set(context: BorrowedFd<'_>, key: &CStr, value: &CStr) -> nix::Result<()> {
-    let (fd, set) = (context.as_raw_fd(), libc::FSCONFIG_SET_STRING);
-    // SAFETY: both strings outlive the call.
-    done(unsafe { libc::syscall(libc::SYS_fsconfig, fd, set, key.as_ptr(), value.as_ptr(), 0) })
+    let (set, value) = match value.is_empty() {
+        true => (libc::FSCONFIG_SET_FLAG, null()),
+        false => (libc::FSCONFIG_SET_STRING, value.as_ptr()),
+    };
+    // SAFETY: both strings outlive the call; a flag has no value.
+    done(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), set, key.as_ptr(), value, 0) })
 }
 
 /// Makes the file system that was configured.

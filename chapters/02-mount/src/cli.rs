@@ -21,12 +21,15 @@ fn flags(command: Command) -> Command {
     ])
 }
 
-/// Whether these flags give the container a `/dev` of its own.
-pub fn has_dev(given: &ArgMatches) -> bool {
-    given.contains_id("rootfs") && !given.get_flag("bare")
+/// Whether the container gets a `/dev` of its own.
+pub fn has_dev(given: &ArgMatches, program: &Program) -> bool {
+    program.root.is_some() && !given.get_flag("bare")
 }
 
-fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
+fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
+    if let Some(folder) = given.get_one::<PathBuf>("rootfs") {
+        program.root = Some(folder.clone());
+    }
     let words = |name| given.get_many::<String>(name).into_iter().flatten();
     let volumes = words("volume").map(|text| Mount::volume(text));
     let tmpfs = words("tmpfs").map(|text| Mount::tmpfs(text));
@@ -34,7 +37,7 @@ fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> 
     // Parents before what lies in them, or they would cover it.
     mounts.sort_by_key(|mount| mount.target.components().count());
     let namespace = MountNamespace {
-        rootfs: given.get_one::<PathBuf>("rootfs").cloned(),
+        rootfs: program.root.clone(),
         read_only: given.get_flag("read-only"),
         bare: given.get_flag("bare"),
         mounts,

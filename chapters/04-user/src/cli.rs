@@ -1,10 +1,8 @@
 //! The flags of this floor, which acts at two places: first of all, and last of all.
 
-use std::path::{Path, PathBuf};
-
 use clap::{ArgMatches, Command, arg};
 use process::cli::{self, Floor, Isolations};
-use process::{Error, Program, Result};
+use process::{Error, Isolation, Program, Result};
 
 use crate::caller::{self, Capability};
 use crate::identity::read_inside;
@@ -27,6 +25,15 @@ fn flags(command: Command) -> Command {
 }
 
 fn namespace(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
+    let isolation = |maps| -> Box<dyn Isolation> { Box::new(UserNamespace { maps }) };
+    Ok(maps(given)?.map(isolation).into_iter().collect())
+}
+
+/// The maps of the user namespace that the flags ask for; none where the container has the caller's.
+///
+/// # Errors
+/// They are written wrong, or contradict each other.
+pub fn maps(given: &ArgMatches) -> Result<Option<Maps>> {
     let asked = ["uid-map", "gid-map"].iter().any(|name| given.contains_id(name));
     let wanted = match given.get_one::<String>("userns").map_or("auto", String::as_str) {
         "private" => true,
@@ -38,9 +45,9 @@ fn namespace(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
         other => return Err(Error::refused("--userns", other, "there are auto, private and host")),
     };
     if !wanted {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    Ok(vec![Box::new(UserNamespace { maps: if asked { maps_given(given)? } else { maps_of_caller()? } })])
+    if asked { maps_given(given) } else { maps_of_caller() }.map(Some)
 }
 
 /// The maps that the flags spell out.
@@ -55,7 +62,10 @@ fn maps_given(given: &ArgMatches) -> Result<Maps> {
 
 // ANCHOR: maps
 /// Root inside is the caller outside; further ids are what the administrator gave to the caller, if anything.
-fn maps_of_caller() -> Result<Maps> {
+///
+/// # Errors
+/// Root has no such ids: who may map everything must say what.
+pub fn maps_of_caller() -> Result<Maps> {
     let ((uid, gid), name) = (caller::ids(), caller::name());
     if caller::may_map() {
         let cause = "root says itself what ids mean: --uid-map 0:100000:65536";
@@ -70,13 +80,24 @@ fn maps_of_caller() -> Result<Maps> {
 // ANCHOR_END: maps
 
 fn identity(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
+    let root = program.root.clone();
+    identity_with(given, program, |file| read_inside(root.as_deref(), file))
+}
+
+/// The isolations of [`IDENTITY`]; `read` returns the text of a file of the container's root, empty where there is none.
+///
+/// # Errors
+/// There is no such user, or a volume is written wrong.
+pub fn identity_with(
+    given: &ArgMatches,
+    program: &mut Program,
+    read: impl Fn(&str) -> Result<String>,
+) -> Result<Isolations> {
     let mut list: Isolations = Vec::new();
     for text in given.get_many::<String>("idmap-volume").into_iter().flatten() {
         list.push(Box::new(IdmappedVolume::new(text)?));
     }
     if let Some(wish) = given.get_one::<String>("user") {
-        let rootfs = given.get_one::<PathBuf>("rootfs").map(Path::new);
-        let read = |file| read_inside(rootfs, file);
         let account = accounts::lookup(wish, &read("/etc/passwd")?, &read("/etc/group")?)?;
         if !cli::asks_for(given, "HOME") {
             program.set_variable("HOME", account.home.as_deref().unwrap_or("/"));

@@ -73,13 +73,13 @@ fn mode(given: &ArgMatches) -> Result<Mode> {
     })
 }
 
-fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
+fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
     let mode = mode(given)?;
     if !matches!(mode, Mode::Helped(_) | Mode::Member(_)) {
         refuse_ports(given)?;
     }
     // Without a root of its own, the container's /etc is the host's.
-    let identity = given.contains_id("rootfs").then(|| identity(given)).transpose()?;
+    let identity = program.root.is_some().then(|| identity(given)).transpose()?;
     let ports = ports(given)?;
     Ok(match mode {
         Mode::Alone => {

@@ -23,6 +23,8 @@ pub struct Program {
     pub environment: Vec<(OsString, OsString)>,
     /// Where it starts, a path inside the container.
     pub workdir: PathBuf,
+    /// The folder outside that becomes its `/`; none: it sees the caller's. For floors that must know; chapter 2 acts.
+    pub root: Option<PathBuf>,
     /// Whether PID 1 is ours, reaps orphans and forwards signals, and the program is its child.
     pub init: bool,
     /// Whether the kernel kills it when the process that called `spawn` dies.

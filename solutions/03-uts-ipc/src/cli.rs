@@ -22,8 +22,8 @@ fn flags(command: Command) -> Command {
     ])
 }
 
-fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
-    Ok(uts(given)?.into_iter().chain(ipc(given)?).collect())
+fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
+    Ok(uts(given)?.into_iter().chain(ipc(given, program)?).collect())
 }
 
 /// The UTS namespace that was asked for; none for the host's.
@@ -47,8 +47,8 @@ fn uts(given: &ArgMatches) -> Result<Option<Box<dyn Isolation>>> {
 
 // ANCHOR: modes
 /// The IPC namespace that was asked for; none for the host's where there is no `/dev` to show it in.
-fn ipc(given: &ArgMatches) -> Result<Option<Box<dyn Isolation>>> {
-    let (mode, files) = (mode(given, "ipc"), mount::cli::has_dev(given));
+fn ipc(given: &ArgMatches, program: &Program) -> Result<Option<Box<dyn Isolation>>> {
+    let (mode, files) = (mode(given, "ipc"), mount::cli::has_dev(given, program));
     let size = given.get_one::<String>("shm-size");
     if size.is_some() && !(files && ["private", "shareable"].contains(&mode)) {
         return Err(Error::refused("--shm-size", "", "only a /dev/shm of its own has a size of its own"));

@@ -72,7 +72,10 @@ impl Isolation for IdmappedVolume {
 
 /// Lets a detached mount, and those below it, translate owners by the map of a user namespace. Private too: the
 /// copy was taken on the host, and would pass on what the container's root mounts on it.
-fn idmap(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> nix::Result<()> {
+///
+/// # Errors
+/// EINVAL: that kind of file system cannot do it. EPERM: its owner is another user namespace.
+pub fn idmap(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> nix::Result<()> {
     let change = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_IDMAP,
         attr_clr: 0,

@@ -124,7 +124,7 @@ pub(crate) fn place(given: &ArgMatches, trees: &Hierarchies) -> Result<Place> {
 }
 
 // ANCHOR: isolations
-fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
+fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
     let limits = limits(given)?;
     if let (Some(swap), None) = (given.get_one::<String>("memory-swap"), limits.memory) {
         return Err(Error::refused("--memory-swap", swap, "it needs a --memory"));
@@ -142,7 +142,7 @@ fn isolations(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> 
         limits,
         devices: rules,
         private: given.get_one::<String>("cgroupns").is_some_and(|mode| mode == "private"),
-        shown: (mount::cli::has_dev(given) && !trees.0.is_empty()).then_some(trees),
+        shown: (mount::cli::has_dev(given, program) && !trees.0.is_empty()).then_some(trees),
         writable: given.get_flag("cgroup-writable"),
         needed,
     }))])

@@ -5,6 +5,8 @@
 
 #[path = "probe/cgroup.rs"]
 mod cgroup;
+#[path = "probe/files.rs"]
+mod files;
 #[path = "probe/ipc.rs"]
 mod ipc;
 #[path = "probe/net.rs"]
@@ -23,7 +25,7 @@ use nix::unistd::{chdir, chroot, fchdir};
 /// Name, what it does, and the function; the function's text goes to stdout.
 type Probe = (&'static str, &'static str, fn(&[String]) -> Result<String, String>);
 
-const PROBES: [Probe; 24] = [
+const PROBES: [Probe; 27] = [
     ("fds", "the numbers of the open descriptors", fds),
     ("devices", "every node below /dev: type, major:minor, name", devices),
     ("flags", "for each FILE the restrictions of its mount: ro nosuid nodev noexec", flags),
@@ -52,6 +54,13 @@ const PROBES: [Probe; 24] = [
         "[hold]: fork until the kernel refuses; how often that worked; stay so until SIGTERM",
         fork_bomb,
     ),
+    (
+        "files",
+        "SEED COUNT [settle]: random operations on files here; each, and what came of it",
+        files::files,
+    ),
+    ("attributes", "FILE: its extended attributes, a line each", files::attributes),
+    ("tree", "[exact]: every file here, with all that can be known of it", files::tree),
 ];
 
 fn main() -> ExitCode {

@@ -41,6 +41,18 @@ mod network_names;
 mod network_ports;
 #[path = "../../stages/network_world.rs"]
 mod network_world;
+#[path = "../../stages/overlay.rs"]
+mod overlay;
+#[path = "../../stages/overlay_attacks.rs"]
+mod overlay_attacks;
+#[path = "../../stages/overlay_crash.rs"]
+mod overlay_crash;
+#[path = "../../stages/overlay_layers.rs"]
+mod overlay_layers;
+#[path = "../../stages/overlay_tar.rs"]
+mod overlay_tar;
+#[path = "../../stages/overlay_union.rs"]
+mod overlay_union;
 #[path = "../../stages/process.rs"]
 mod process;
 #[path = "../../stages/process_signals.rs"]
@@ -92,6 +104,7 @@ pub fn of_chapter(number: u8) -> &'static [Test] {
         4 => user::TESTS,
         5 => network::TESTS,
         6 => cgroup::TESTS,
+        7 => overlay::TESTS,
         _ => &[],
     }
 }
