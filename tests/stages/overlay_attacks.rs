@@ -232,6 +232,9 @@ pub fn a_damaged_tar_is_told(case: &Case) -> Verdict {
     lengthy.truncate(2048);
     for (bytes, word) in [
         (&whole[..3000], "middle"),
+        // A header that is cut short is not the end.
+        (&b"no tar"[..], "middle"),
+        (&whole[..whole.len() - 1100], "middle"),
         (&flipped[..], "checksum"),
         (&b"this is no tar, but it is longer than one header".repeat(20)[..], "tar"),
         (&lengthy[..], "PAX"),

@@ -8,7 +8,7 @@
 //! is trusted: lengths have limits, paths are only bytes here. Left out: sparse formats, on which the image
 //! specification says "SHOULD NOT"; holes survive all the same, see [`crate::unpack`].
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 
 use nix::sys::time::TimeSpec;
 use process::{Context, Error, Result};
@@ -99,12 +99,13 @@ impl<R: Read> Archive<R> {
         if skipped.during("read", "the tar")? < rest {
             return Err(ends_early());
         }
-        let mut header = Header::new_old();
-        match self.reader.read_exact(header.as_mut_bytes()) {
+        let mut block = Vec::with_capacity(BLOCK as usize);
+        (&mut self.reader).take(BLOCK).read_to_end(&mut block).during("read", "the tar")?;
+        let header = match block.len() {
             // Some writers leave the two blocks of zeroes out.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
-            done => done.during("read", "the tar")?,
-        }
+            0 => return Ok(None),
+            _ => Header::from_byte_slice(block.get(..BLOCK as usize).ok_or_else(ends_early)?).clone(),
+        };
         if header.as_bytes().iter().all(|byte| *byte == 0) {
             return Ok(None);
         }

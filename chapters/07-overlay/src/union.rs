@@ -4,8 +4,8 @@
 //! its own steps (work). Options are data here; [`Union::attach`] makes the mount of them. A chain is configured link
 //! by link, a call each: one string with all of them would be cut at a page, and a value in `fsconfig` at 255 bytes.
 //!
-//! Redirects and metacopies are off, as in Docker and containerd: with them an upper folder holds notes instead of
-//! files, and could be read by nobody but a mount. Hard links are not tracked across layers (`index=off`): a chain that
+//! Redirects and metacopies are off, whatever the kernel was built with: with them an upper folder holds notes instead
+//! of files, and could be read by nobody but a mount. Hard links are not tracked across layers (`index=off`): a chain that
 //! was moved or copied would be refused. See overlayfs in the kernel's documentation.
 
 use std::fs;
