@@ -115,11 +115,17 @@ impl Sub for Set {
     }
 }
 
-/// The names in it: `CAP_CHOWN CAP_KILL`, or `none`.
+/// The names in it, `CAP_CHOWN CAP_KILL`; `none`; `all`, or `all but CAP_SYS_RESOURCE` where few are missing.
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = self.numbers().map(name).collect();
-        f.write_str(&if names.is_empty() { "none".to_owned() } else { names.join(" ") })
+        let names = |set: Set| set.numbers().map(name).collect::<Vec<_>>().join(" ");
+        let missing = Set::ALL - *self;
+        match (self.numbers().count(), missing.numbers().count()) {
+            (0, _) => f.write_str("none"),
+            (_, 0) => f.write_str("all"),
+            (_, 1..=8) => write!(f, "all but {}", names(missing)),
+            _ => f.write_str(&names(*self)),
+        }
     }
 }
 // ANCHOR_END: set
@@ -203,7 +209,8 @@ mod tests {
         let names = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP \
                      CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SYS_CHROOT CAP_MKNOD CAP_AUDIT_WRITE CAP_SETFCAP";
         assert_eq!(Set::of_docker().to_string(), names);
-        assert_eq!(Set::EMPTY.to_string(), "none");
+        assert_eq!((Set::EMPTY.to_string(), Set::ALL.to_string()), ("none".into(), "all".into()));
+        assert_eq!((Set::ALL - Set::one(24)).to_string(), "all but CAP_SYS_RESOURCE");
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn sysctls(given: &ArgMatches) -> Result<Vec<Sysctl>> {
     let mut all = Vec::new();
     if own.network && mount::cli::has_dev(given) {
         all.push(Sysctl::parse("net.ipv4.ip_unprivileged_port_start=0", own)?);
-        if !user::cli::is_private(given)? {
+        if !user::cli::is_private(given)? && has_all_groups() {
             all.push(Sysctl::parse("net.ipv4.ping_group_range=0 2147483647", own)?);
         }
     }
@@ -135,5 +135,11 @@ fn sysctls(given: &ArgMatches) -> Result<Vec<Sysctl>> {
         all.push(Sysctl::parse(text, own)?);
     }
     Ok(all)
+}
+
+/// Whether all group ids are there, also those that a range for ping names: in a user namespace they are not.
+fn has_all_groups() -> bool {
+    let map = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 // ANCHOR_END: sysctls

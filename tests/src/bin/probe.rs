@@ -7,6 +7,8 @@
 mod ipc;
 #[path = "probe/net.rs"]
 mod net;
+#[path = "probe/security.rs"]
+mod security;
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -21,7 +23,7 @@ use nix::unistd::{chdir, chroot, fchdir};
 /// Name, what it does, and the function; the function's text goes to stdout.
 type Probe = (&'static str, &'static str, fn(&[String]) -> Result<String, String>);
 
-const PROBES: [Probe; 18] = [
+const PROBES: [Probe; 23] = [
     ("fds", "the numbers of the open descriptors", fds),
     ("devices", "every node below /dev: type, major:minor, name", devices),
     ("flags", "for each FILE the restrictions of its mount: ro nosuid nodev noexec", flags),
@@ -39,6 +41,15 @@ const PROBES: [Probe; 18] = [
     ("hear", "PORT: wait a second for one datagram; what came, and from where", net::hear),
     ("lookup", "NAME [A|AAAA|PTR|TXT|ANY [SERVER]]: what the name server says", net::lookup),
     ("forge", "MAC SOURCE DESTINATION PORT: put a datagram of one's own making on the cable", net::forge),
+    (
+        "call",
+        "NUMBER [ARGUMENT...]: make a system call; its answer, `ok` or the error's name",
+        security::call,
+    ),
+    ("call32", "NUMBER [ARGUMENT...]: the same by `int 0x80`, with the numbers of i386", security::call32),
+    ("capabilities", "the five sets, asked of the kernel without /proc", security::capabilities),
+    ("key-add", "NAME: put a key into the session keyring", security::key_add),
+    ("key-find", "NAME: whether the session keyring has that key", security::key_find),
     ("fork-bomb", "fork until the kernel refuses; how often that worked", fork_bomb),
 ];
 

@@ -32,6 +32,14 @@ mod network_world;
 mod process;
 #[path = "../../stages/process_signals.rs"]
 mod process_signals;
+#[path = "../../stages/security.rs"]
+mod security;
+#[path = "../../stages/security_paths.rs"]
+mod security_paths;
+#[path = "../../stages/security_rest.rs"]
+mod security_rest;
+#[path = "../../stages/security_seccomp.rs"]
+mod security_seccomp;
 #[path = "../../stages/user.rs"]
 mod user;
 #[path = "../../stages/user_ids.rs"]
@@ -78,6 +86,7 @@ pub fn of_chapter(number: u8) -> &'static [Test] {
         3 => uts_ipc::TESTS,
         4 => user::TESTS,
         5 => network::TESTS,
+        8 => security::TESTS,
         _ => &[],
     }
 }
