@@ -109,14 +109,31 @@ fn leaf(range: &Range) -> Program {
 // ANCHOR_END: ranges
 
 // ANCHOR: guard
-/// Runs `piece` if the call passes a test; goes on behind it if not. An argument has 64 bits and the accumulator 32, so
-/// it is compared in halves, the upper one first: only where they are the same does the lower one count.
+/// Runs `piece` if the call passes a test; goes on behind it if not.
 fn guard(test: &Test, piece: Program) -> Program {
+    // A negation is the same comparison with its two ends exchanged.
+    let negated =
+        matches!(test.comparison, Comparison::NotEqual | Comparison::Less | Comparison::LessOrEqual);
+    let ends = if negated { (piece.len(), 0) } else { (0, piece.len()) };
+    let compared = match test.comparison {
+        Comparison::Equal | Comparison::NotEqual => equal(test, u64::MAX, ends),
+        Comparison::MaskedEqual(mask) => equal(test, mask, ends),
+        Comparison::Greater | Comparison::LessOrEqual => ordered(test, IF_GREATER, ends),
+        Comparison::GreaterOrEqual | Comparison::Less => ordered(test, IF_GREATER_OR_EQUAL, ends),
+    };
+    [compared, piece].concat()
+}
+// ANCHOR_END: guard
+
+// ANCHOR: halves
+/// Whether the argument is the value in the bits of `mask`. It has 64 bits and the accumulator 32, so it is compared in
+/// halves. `yes` and `no` say how many instructions are skipped behind these, depending on the outcome.
+fn equal(test: &Test, mask: u64, (yes, no): (usize, usize)) -> Program {
     todo!("8.4 Compare in halves")
 }
 
-/// Whether the argument is more than the value; `last` says whether the same counts, too.
-fn ordered(lower: u32, (low, high): (u32, u32), last: u16, (yes, no): (usize, usize)) -> Program {
+/// Whether the argument is more than the value; where the upper halves are the same, `last` compares the lower ones.
+fn ordered(test: &Test, last: u16, (yes, no): (usize, usize)) -> Program {
     todo!("8.4 Compare in halves")
 }
-// ANCHOR_END: guard
+// ANCHOR_END: halves

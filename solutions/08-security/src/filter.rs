@@ -119,48 +119,46 @@ fn leaf(range: &Range) -> Program {
 // ANCHOR_END: ranges
 
 // ANCHOR: guard
-/// Runs `piece` if the call passes a test; goes on behind it if not. An argument has 64 bits and the accumulator 32, so
-/// it is compared in halves, the upper one first: only where they are the same does the lower one count.
+/// Runs `piece` if the call passes a test; goes on behind it if not.
 fn guard(test: &Test, piece: Program) -> Program {
-    let lower = lower_half(test.argument);
-    let (low, high) = (test.value as u32, (test.value >> 32) as u32);
-    let skip = piece.len();
-    // How far to go from the end of the test: to the piece, or behind it. A negation exchanges the two.
+    // A negation is the same comparison with its two ends exchanged.
     let negated =
         matches!(test.comparison, Comparison::NotEqual | Comparison::Less | Comparison::LessOrEqual);
-    let (yes, no) = if negated { (skip, 0) } else { (0, skip) };
-    let load = |half| plain(LOAD, half);
-    let halves = match test.comparison {
-        Comparison::Equal | Comparison::NotEqual => vec![
-            load(lower + 4),
-            compare(IF_EQUAL, high, 0, 2 + no),
-            load(lower),
-            compare(IF_EQUAL, low, yes, no),
-        ],
-        Comparison::MaskedEqual(mask) => vec![
-            load(lower + 4),
-            plain(AND, (mask >> 32) as u32),
-            compare(IF_EQUAL, high, 0, 3 + no),
-            load(lower),
-            plain(AND, mask as u32),
-            compare(IF_EQUAL, low, yes, no),
-        ],
-        Comparison::Greater | Comparison::LessOrEqual => ordered(lower, (low, high), IF_GREATER, (yes, no)),
-        Comparison::GreaterOrEqual | Comparison::Less => {
-            ordered(lower, (low, high), IF_GREATER_OR_EQUAL, (yes, no))
-        }
+    let ends = if negated { (piece.len(), 0) } else { (0, piece.len()) };
+    let compared = match test.comparison {
+        Comparison::Equal | Comparison::NotEqual => equal(test, u64::MAX, ends),
+        Comparison::MaskedEqual(mask) => equal(test, mask, ends),
+        Comparison::Greater | Comparison::LessOrEqual => ordered(test, IF_GREATER, ends),
+        Comparison::GreaterOrEqual | Comparison::Less => ordered(test, IF_GREATER_OR_EQUAL, ends),
     };
-    [halves, piece].concat()
+    [compared, piece].concat()
+}
+// ANCHOR_END: guard
+
+// ANCHOR: halves
+/// Whether the argument is the value in the bits of `mask`. It has 64 bits and the accumulator 32, so it is compared in
+/// halves. `yes` and `no` say how many instructions are skipped behind these, depending on the outcome.
+fn equal(test: &Test, mask: u64, (yes, no): (usize, usize)) -> Program {
+    let half = |offset, mask: u32| match mask {
+        u32::MAX => vec![plain(LOAD, offset)],
+        mask => vec![plain(LOAD, offset), plain(AND, mask)],
+    };
+    let lower = lower_half(test.argument);
+    let low = [half(lower, mask as u32), vec![compare(IF_EQUAL, test.value as u32, yes, no)]].concat();
+    // Where the upper halves differ, nobody looks at the lower ones.
+    let high = compare(IF_EQUAL, (test.value >> 32) as u32, 0, low.len() + no);
+    [half(lower + 4, (mask >> 32) as u32), vec![high], low].concat()
 }
 
-/// Whether the argument is more than the value; `last` says whether the same counts, too.
-fn ordered(lower: u32, (low, high): (u32, u32), last: u16, (yes, no): (usize, usize)) -> Program {
+/// Whether the argument is more than the value; where the upper halves are the same, `last` compares the lower ones.
+fn ordered(test: &Test, last: u16, (yes, no): (usize, usize)) -> Program {
+    let (lower, high) = (lower_half(test.argument), (test.value >> 32) as u32);
     vec![
         plain(LOAD, lower + 4),
         compare(IF_GREATER, high, 3 + yes, 0),
         compare(IF_EQUAL, high, 0, 2 + no),
         plain(LOAD, lower),
-        compare(last, low, yes, no),
+        compare(last, test.value as u32, yes, no),
     ]
 }
-// ANCHOR_END: guard
+// ANCHOR_END: halves

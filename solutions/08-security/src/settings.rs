@@ -61,6 +61,7 @@ impl Settings {
         match step {
             Step::LeaveKeys => kernel::new_keyring().during("make", "a session keyring"),
             Step::PlaceDevices => device::place_carried(),
+            Step::SetSwitches if self.sysctls.is_empty() => Ok(()),
             Step::SetSwitches => sysctl::write(&self.sysctls),
             Step::CoverPaths => paths::cover(),
             Step::OpenSys => paths::open_sys(),

@@ -96,9 +96,6 @@ impl Sysctl {
 /// # Errors
 /// There is no such switch, or it does not take the value.
 pub fn write(all: &[Sysctl]) -> Result<()> {
-    if all.is_empty() {
-        return Ok(());
-    }
     let proc = Detached::fresh("proc", &[], MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)?;
     all.iter().try_for_each(|sysctl| write_one(&proc, sysctl))
 }
