@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 
+use super::process::leak_as_seven;
 use super::security::{OPEN, has_users, open};
 use crate::stage::case::Case;
 use crate::stage::verdict::{Verdict, same};
@@ -139,6 +140,38 @@ pub fn files_can_be_limited_to_places(case: &Case) -> Verdict {
         open(case, &["--security-opt", rule], "true")?.code_is(125)?.err_has(words)?.err_is_one_line()?;
     }
     open(case, &[], "echo x > /new && cat /new")?.out_is("x")?;
+    Ok(())
+}
+
+/// The host's root, open as descriptor 7 of a careless caller (CVE-2024-21626).
+pub fn no_descriptor_leads_outside(case: &Case) -> Verdict {
+    for (flags, program) in [
+        (&["-w", "/proc/self/fd/7"][..], "/bin/true"),
+        (&["-w", "/proc/self/fd/7/tmp"], "/bin/true"),
+        (&[], "/proc/self/fd/7/bin/true"),
+        (&["--init"], "/proc/self/fd/7/bin/true"),
+    ] {
+        let words = [&["run", "--rootfs", "demo"], &OPEN[..], flags, &["--", program]].concat();
+        let root = fs::File::open("/")?;
+        let run = case.start_with(&words, |command| leak_as_seven(command, root))?.wait()?;
+        run.claim(run.code != 0, "a descriptor of the caller is closed before it can be a path")?;
+        run.err_has("ENOENT")?.err_is_one_line()?;
+    }
+    let words = [&["run", "--rootfs", "demo"], &OPEN[..], &["-w", "/usr", "--", "pwd"]].concat();
+    case.run(&words)?.code_is(0)?.out_is("/usr")?;
+    Ok(())
+}
+
+/// The file of the init of `--init` is the runner's, on the host (CVE-2019-5736).
+pub fn the_runners_file_is_out_of_reach(case: &Case) -> Verdict {
+    let script = "readlink /proc/1/exe; probe flags /proc/1/exe";
+    let run = open(case, &["--init"], script)?;
+    run.code_is(0)?.out_lacks(&case.binary)?.out_has("/proc/1/exe ro")?;
+    if has_users(case) {
+        // Who may not mount has a copy in memory.
+        let copy = super::user::ordinary(case, &[&OPEN[..], &["--init"]].concat(), "readlink /proc/1/exe")?;
+        copy.code_is(0)?.out_has("memfd:")?;
+    }
     Ok(())
 }
 

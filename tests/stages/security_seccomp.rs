@@ -266,6 +266,11 @@ pub fn arguments_are_compared_in_full(case: &Case) -> Verdict {
         (personality("8"), "ok"),
         (personality("0xffffffff"), "ok"),
         (personality("0x40000"), "EPERM"),
+        // Who types into a terminal of the caller types for the caller; stdin is none here, as the last one says.
+        (called(libc::SYS_ioctl, "0 0x5412"), "EPERM"),
+        (called(libc::SYS_ioctl, "0 0x100005412"), "EPERM"),
+        (called(libc::SYS_ioctl, "0 0x541c"), "EPERM"),
+        (called(libc::SYS_ioctl, "0 0x5401"), "ENOTTY"),
         // A namespace among the flags of clone, which fork needs without.
         (called(libc::SYS_clone, "0x10000011"), "EPERM"),
     ] {

@@ -29,7 +29,7 @@ pub struct Cache(PathBuf);
 // ANCHOR: key
 /// The name of a filter: the digest of all that decides what it is.
 pub fn key(profile: &str, facts: &Facts) -> String {
-    let facts = format!("{:x} {:?} {:?}", facts.capabilities.0, facts.arch, facts.kernel);
+    let facts = format!("{facts:?}");
     let mut digest = Sha256::new();
     for part in [MARK, facts.as_bytes(), profile.as_bytes()] {
         digest.update((part.len() as u64).to_le_bytes());
@@ -197,7 +197,12 @@ mod tests {
 
     #[test]
     fn everything_that_matters_is_in_the_name() {
-        let facts = Facts { capabilities: Set(3), arch: crate::calls::Arch::X86_64, kernel: (6, 1) };
+        let facts = Facts {
+            capabilities: Set(3),
+            arch: crate::calls::Arch::X86_64,
+            kernel: (6, 1),
+            shared_terminal: true,
+        };
         let name = key("{}", &facts);
         assert_eq!((name.len(), name.as_str()), (64, key("{}", &facts).as_str()));
         let others = [
@@ -205,6 +210,7 @@ mod tests {
             key("{}", &Facts { capabilities: Set(1), ..facts }),
             key("{}", &Facts { arch: crate::calls::Arch::I386, ..facts }),
             key("{}", &Facts { kernel: (6, 2), ..facts }),
+            key("{}", &Facts { shared_terminal: false, ..facts }),
         ];
         assert!(others.iter().all(|other| *other != name));
     }

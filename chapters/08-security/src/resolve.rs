@@ -18,6 +18,7 @@ use crate::calls::{self, Arch};
 use crate::capability::{self, Set};
 use crate::policy::{Action, Comparison, Door, Policy, Rule, Test};
 use crate::profile::{ActionName, Argument, Conditions, Entry, Operator, Profile};
+use crate::sharpen::{close_socketcall, keep_from_typing};
 
 /// What rules may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Facts {
     pub arch: Arch,
     /// The kernel's version, two numbers.
     pub kernel: (u32, u32),
+    /// Whether its terminal is its caller's.
+    pub shared_terminal: bool,
 }
 
 impl Facts {
@@ -37,7 +40,12 @@ impl Facts {
     /// None that a user could cause.
     pub fn here(capabilities: Set) -> Result<Facts> {
         let release = uname().during("uname", "")?.release().to_string_lossy().into_owned();
-        Ok(Facts { capabilities, arch: Arch::native(), kernel: version(&release).unwrap_or((0, 0)) })
+        Ok(Facts {
+            capabilities,
+            arch: Arch::native(),
+            kernel: version(&release).unwrap_or((0, 0)),
+            shared_terminal: true,
+        })
     }
 }
 
@@ -87,7 +95,7 @@ fn arches(profile: &Profile, native: Arch) -> Vec<Arch> {
 
 // ANCHOR: door
 /// The rules by the numbers of one architecture.
-fn door(arch: Arch, entries: &[(&Entry, Vec<Rule>)]) -> Door {
+fn door(arch: Arch, entries: &[(&Entry, Vec<Rule>)], shared_terminal: bool) -> Door {
     let numbers = calls::numbers(arch);
     let mut rules: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
     for (entry, more) in entries {
@@ -102,22 +110,12 @@ fn door(arch: Arch, entries: &[(&Entry, Vec<Rule>)]) -> Door {
             }
         }
     }
-    if arch == Arch::I386 {
-        close_socketcall(&numbers, &mut rules);
+    close_socketcall(arch, &mut rules);
+    if shared_terminal {
+        keep_from_typing(arch, &mut rules);
     }
     let unborn = rules.keys().max().map_or(u32::MAX, |number| number + 1);
     Door { arch, rules, unborn }
-}
-
-/// i386 has one more way to make a socket: `socketcall`, whose arguments lie in memory, where no filter can look.
-/// Where a profile tests the arguments of `socket`, this way around is closed, as by a kernel that does not have it.
-/// Docker leaves it to AppArmor or SELinux to look there.
-fn close_socketcall(numbers: &BTreeMap<&str, u32>, rules: &mut BTreeMap<u32, Vec<Rule>>) {
-    let (socket, around) = (numbers["socket"], numbers["socketcall"]);
-    let tested = rules.get(&socket).is_some_and(|rules| rules.iter().any(|rule| !rule.tests.is_empty()));
-    if tested && rules.contains_key(&around) {
-        rules.insert(around, vec![Rule { tests: Vec::new(), action: Action::NO_SUCH_CALL }]);
-    }
 }
 // ANCHOR_END: door
 
@@ -209,7 +207,8 @@ mod tests {
     use super::*;
     use crate::profile::{DEFAULT, parse};
 
-    const WITHOUT: Facts = Facts { capabilities: Set(0xa804_25fb), arch: Arch::X86_64, kernel: (6, 1) };
+    const WITHOUT: Facts =
+        Facts { capabilities: Set(0xa804_25fb), arch: Arch::X86_64, kernel: (6, 1), shared_terminal: true };
 
     fn docker(facts: Facts) -> Policy {
         resolve(&parse(DEFAULT, "Docker's").unwrap(), &facts).unwrap()
@@ -255,6 +254,9 @@ mod tests {
                 assert_eq!(said("socket", family), EPERM, "{family}");
             }
         }
+        let ioctl = |request| policy.answer(Arch::X86_64.audit(), 16, &[0, request, 0, 0, 0, 0]);
+        assert_eq!([0x5412, 1 << 32 | 0x5412, 0x541c].map(ioctl), [EPERM; 3], "typing for the caller");
+        assert_eq!([0x5401, 0x5413].map(ioctl), [Action::Allow; 2]);
         assert_eq!(said(&policy, Arch::I386, "socketcall", 1), Action::NO_SUCH_CALL);
         assert_eq!(policy.answer(Arch::Aarch64.audit(), 64, &[0; 6]), Action::NO_SUCH_CALL, "no door");
         assert_eq!(policy.answer(Arch::X86_64.audit(), X32_READ, &[0; 6]), Action::NO_SUCH_CALL);

@@ -122,7 +122,7 @@ pub fn answer(program: &Program, name: &str, arguments: &[u64]) -> Option<Action
 const NEEDED: [(&str, &[u64]); 9] = [
     ("prctl", &[libc::PR_SET_PDEATHSIG as u64, libc::SIGKILL as u64]),
     ("recvfrom", &[]),
-    ("close_range", &[3, u32::MAX as u64, libc::CLOSE_RANGE_CLOEXEC as u64]),
+    ("close_range", &[3]),
     ("rt_sigaction", &[libc::SIGPIPE as u64]),
     ("rt_sigprocmask", &[libc::SIG_SETMASK as u64]),
     ("chdir", &[]),
@@ -163,7 +163,12 @@ mod tests {
 
     #[test]
     fn a_profile_under_which_nothing_starts_is_told() {
-        let facts = Facts { capabilities: Set::of_docker(), arch: Arch::native(), kernel: (6, 1) };
+        let facts = Facts {
+            capabilities: Set::of_docker(),
+            arch: Arch::native(),
+            kernel: (6, 1),
+            shared_terminal: true,
+        };
         let program = |text: &str| compile(&resolve(&profile::parse(text, "mine").unwrap(), &facts).unwrap());
         let docker = program(DEFAULT);
         must_let_us_finish(&docker, false).unwrap();

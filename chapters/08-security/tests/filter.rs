@@ -136,7 +136,8 @@ fn a_program_answers_what_its_rules_say() {
 
 #[test]
 fn dockers_profile_is_one_small_program() {
-    let facts = Facts { capabilities: Set::of_docker(), arch: Arch::X86_64, kernel: (6, 1) };
+    let facts =
+        Facts { capabilities: Set::of_docker(), arch: Arch::X86_64, kernel: (6, 1), shared_terminal: true };
     let policy = resolve(&parse(DEFAULT, "Docker's").unwrap(), &facts).unwrap();
     let program = compile(&policy);
     let arguments = |value| [value; 6];

@@ -7,8 +7,8 @@
 //! [`credentials`]) and calls ([`privileges`]), takes limits ([`limit`]) and shuts itself in ([`landlock`]).
 //!
 //! A filter for calls is a program for the kernel ([`bpf`]). A [`profile`] as Docker writes it is [resolved](resolve) for
-//! a container and a machine to a [`policy`], that is compiled ([`filter`]) and kept ([`seccomp`], [`cache`]); a small
-//! [`machine`] runs it for us. Left out: notifications, AppArmor and SELinux; the devices cgroup (6).
+//! a container and a machine to a [`policy`], [sharpened](sharpen), that is compiled ([`filter`]) and kept ([`seccomp`], [`cache`]); a small
+//! [`machine`] runs it for us. The runner itself is [`sealed`]. Left out: notifications, AppArmor and SELinux; the devices cgroup (6).
 
 pub mod bpf;
 pub mod cache;
@@ -29,7 +29,9 @@ pub mod policy;
 pub mod privileges;
 pub mod profile;
 pub mod resolve;
+pub mod sealed;
 pub mod seccomp;
 pub mod settings;
+pub mod sharpen;
 pub mod sysctl;
 pub mod verbs;

@@ -31,7 +31,8 @@ fn main() -> ExitCode {
         Some(("network", given)) => network::verbs::run(given),
         Some(("capabilities", given)) => security::verbs::capabilities(given),
         Some(("seccomp", given)) => security::verbs::seccomp(given),
-        Some((_, given)) => cli::run(&FLOORS, given),
+        // Before anything is made: the container must not find our file.
+        Some((_, given)) => security::sealed::ensure().and_then(|()| cli::run(&FLOORS, given)),
         None => unreachable!("clap asks for a subcommand"),
     })
 }
