@@ -203,38 +203,44 @@ pub fn init_runs_under_a_filter(case: &Case) -> Verdict {
     filtered(case, &flags, script)?.code_is(125)?.err_has("capset")?.err_is_one_line()?;
     let flags = [&flags[..], &["--security-opt", "no-new-privileges"]].concat();
     filtered(case, &flags, script)?.code_is(7)?.out_is(&expected)?;
+    if has_users(case) {
+        // It has become the program's user, too, and keeps nothing that the program has not.
+        let expected = "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nSeccomp:\t2";
+        filtered(case, &["--init", "--user", "1000"], script)?.code_is(7)?.out_is(expected)?;
+    }
     Ok(())
 }
 
-/// Calls that Docker's default profile answers with EPERM, or does not have.
+/// Calls that Docker's default profile answers with EPERM.
+const FORBIDDEN: [i64; 21] = [
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_init_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_quotactl,
+    libc::SYS_acct,
+    libc::SYS_settimeofday,
+    libc::SYS_move_mount,
+];
+
 pub fn dockers_profile_forbids_what_it_should(case: &Case) -> Verdict {
-    let eperm = [
-        libc::SYS_mount,
-        libc::SYS_umount2,
-        libc::SYS_pivot_root,
-        libc::SYS_unshare,
-        libc::SYS_setns,
-        libc::SYS_keyctl,
-        libc::SYS_add_key,
-        libc::SYS_request_key,
-        libc::SYS_bpf,
-        libc::SYS_perf_event_open,
-        libc::SYS_init_module,
-        libc::SYS_kexec_load,
-        libc::SYS_reboot,
-        libc::SYS_swapon,
-        libc::SYS_open_by_handle_at,
-        libc::SYS_userfaultfd,
-        libc::SYS_io_uring_setup,
-        libc::SYS_quotactl,
-        libc::SYS_acct,
-        libc::SYS_settimeofday,
-        libc::SYS_move_mount,
-    ];
-    let script: Vec<String> = eperm.iter().map(|number| called(*number, "")).collect();
+    let script: Vec<String> = FORBIDDEN.iter().map(|number| called(*number, "")).collect();
     let run = filtered(case, &[], &script.join("; "))?;
     let answers: Vec<&str> = run.out.split_whitespace().collect();
-    for (index, number) in eperm.iter().enumerate() {
+    for (index, number) in FORBIDDEN.iter().enumerate() {
         run.claim(answers.get(index) == Some(&"EPERM"), format!("EPERM for call {number}"))?;
     }
     filtered(case, &[], &called(libc::SYS_clone3, ""))?.out_is("ENOSYS")?;
@@ -277,13 +283,18 @@ pub fn arguments_are_compared_in_full(case: &Case) -> Verdict {
         let run = filtered(case, &[], &call)?;
         run.claim(run.out.trim() == answer, format!("{answer} for {call}"))?;
     }
+    compared(case)?;
+    masked(case)
+}
+
+/// The value is 0x2_0000_0005: of those compared with it, the first and last differ in the upper half.
+fn compared(case: &Case) -> Verdict {
     let text = |op: &str| {
         format!(
             r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{{"names":["kill"],"action":"SCMP_ACT_ALLOW",
             "args":[{{"index":1,"value":8589934597,"valueTwo":4294967300,"op":"SCMP_CMP_{op}"}}]}}]}}"#
         )
     };
-    // The value is 0x2_0000_0005: with its halves apart, 1 differs in the upper, 2 in the lower one.
     let values = ["0x100000009", "0x200000004", "0x200000005", "0x200000006", "0x300000001"];
     for (op, allowed) in [
         ("EQ", [false, false, true, false, false]),
@@ -302,7 +313,7 @@ pub fn arguments_are_compared_in_full(case: &Case) -> Verdict {
                 .claim(run.out.starts_with(answer), format!("{answer} if {value} {op} 0x200000005"))?;
         }
     }
-    masked(case)
+    Ok(())
 }
 
 /// The mask is 0xf000_0000_f, the value under it 0x1_0000_0003.

@@ -80,7 +80,7 @@ pub fn encode(program: &[Instruction]) -> Vec<u8> {
 /// The instructions in such bytes; none if their number is odd, or more than the kernel takes.
 pub fn decode(bytes: &[u8]) -> Option<Vec<Instruction>> {
     const MOST: usize = 4096;
-    let whole = bytes.len() % 8 == 0 && !bytes.is_empty() && bytes.len() / 8 <= MOST;
+    let whole = bytes.len().is_multiple_of(8) && !bytes.is_empty() && bytes.len() / 8 <= MOST;
     let instruction = |b: &[u8]| Instruction {
         code: u16::from_le_bytes([b[0], b[1]]),
         yes: b[2],
@@ -155,7 +155,7 @@ fn part(offset: u32) -> String {
     match offset {
         NUMBER => "the number".into(),
         ARCH => "the architecture".into(),
-        _ if offset % 8 == 0 => format!("argument {}, lower half", (offset.max(16) - 16) / 8),
+        _ if offset.is_multiple_of(8) => format!("argument {}, lower half", (offset.max(16) - 16) / 8),
         _ => format!("argument {}, upper half", (offset.max(16) - 16) / 8),
     }
 }

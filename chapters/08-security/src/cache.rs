@@ -62,7 +62,8 @@ impl Cache {
             opened => opened.during("open", path.display())?,
         };
         must_be_ours(&file, &path)?;
-        let mut bytes = Vec::new();
+        // Room for all of it and the end, or it would be read in a dozen pieces.
+        let mut bytes = Vec::with_capacity(LONGEST as usize);
         (&mut file).take(LONGEST).read_to_end(&mut bytes).during("read", path.display())?;
         let damaged = || Error::refused("use the filter", path.display(), "it is damaged");
         unwrap(&bytes).map(|filter| Some(filter.to_vec())).ok_or_else(damaged)

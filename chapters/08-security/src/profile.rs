@@ -11,6 +11,18 @@ use serde::Deserialize;
 /// Docker's default profile.
 pub const DEFAULT: &str = include_str!("../data/docker-default.json");
 
+/// Stands for [`DEFAULT`] in names of filters: a number computed when this crate is compiled (FNV-1a), since to digest the
+/// text at each start would take longer than to read the filter. Nobody else chooses this text, so no collision is
+/// to be feared.
+pub const DEFAULT_NUMBER: u64 = {
+    let (text, mut hash, mut at) = (DEFAULT.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
+    while at < text.len() {
+        hash = (hash ^ text[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    hash
+};
+
 // ANCHOR: profile
 /// The whole file.
 #[derive(Debug, Deserialize)]

@@ -10,11 +10,11 @@ use process::{Context, Error, Result};
 
 use crate::bpf::{decode, encode};
 use crate::cache::{self, Cache};
-use crate::calls::{self, Arch};
+use crate::calls::Arch;
 use crate::filter::{Program, compile};
 use crate::machine::{Call, run};
 use crate::policy::Action;
-use crate::profile::{self, DEFAULT};
+use crate::profile::{self, DEFAULT, DEFAULT_NUMBER};
 use crate::resolve::{Facts, flags, resolve};
 
 /// Which profile.
@@ -69,6 +69,9 @@ impl Filter {
 /// `BPF_MAXINSNS`.
 const MOST: usize = 4096;
 
+/// What to call [`DEFAULT`].
+const DOCKERS: &str = "Docker's default";
+
 // ANCHOR: choice
 impl Choice {
     /// The profile's text, and what to call it; none for no filter.
@@ -78,7 +81,7 @@ impl Choice {
     pub fn text(&self) -> Result<Option<(String, String)>> {
         Ok(match self {
             Choice::Unconfined => None,
-            Choice::Builtin => Some((DEFAULT.to_owned(), "Docker's default".to_owned())),
+            Choice::Builtin => Some((DEFAULT.to_owned(), DOCKERS.to_owned())),
             Choice::File(path) => {
                 let text = fs::read_to_string(path).during("read the seccomp profile", path.display())?;
                 Some((text, path.display().to_string()))
@@ -91,8 +94,13 @@ impl Choice {
     /// # Errors
     /// The profile cannot be read, or says what there is not.
     pub fn filter(&self, facts: &Facts, state: &Path) -> Result<Option<Filter>> {
-        let Some((text, origin)) = self.text()? else { return Ok(None) };
-        let (cache, key) = (Cache::new(state), cache::key(&text, facts));
+        let given = match self {
+            Choice::Unconfined => return Ok(None),
+            Choice::Builtin => None,
+            Choice::File(_) => self.text()?,
+        };
+        let named = given.as_ref().map_or_else(|| DEFAULT_NUMBER.to_string(), |(text, _)| text.clone());
+        let (cache, key) = (Cache::new(state), cache::key(&named, facts));
         match cache.load(&key) {
             Ok(found) => {
                 if let Some(filter) = found.as_deref().and_then(Filter::decode) {
@@ -102,6 +110,7 @@ impl Choice {
             // Told, and not used: the filter is made anew.
             Err(error) => eprintln!("the cache of filters is of no use: {error}"),
         }
+        let (text, origin) = given.unwrap_or_else(|| (DEFAULT.to_owned(), DOCKERS.to_owned()));
         let filter = Filter::compile(&text, &origin, facts)?;
         // Where nothing can be kept, every start makes its own.
         let _ = cache.store(&key, &filter.encode());
@@ -110,30 +119,37 @@ impl Choice {
 }
 // ANCHOR_END: choice
 
-/// What a program answers to a native call.
-pub fn answer(program: &Program, name: &str, arguments: &[u64]) -> Option<Action> {
-    let number = *calls::numbers(Arch::native()).get(name)?;
+/// A call by its name and native number, with what of its arguments is fixed.
+type Known = (&'static str, i64, &'static [u64]);
+
+/// What a program answers to a native call. By number: to look a name up would take longer than all the rest.
+pub fn answer(program: &Program, number: i64, arguments: &[u64]) -> Option<Action> {
     let mut all = [0; 6];
     all.iter_mut().zip(arguments).for_each(|(to, from)| *to = *from);
-    run(program, &Call { arch: Arch::native().audit(), number, arguments: all }).map(|(action, _)| action)
+    let call = Call { arch: Arch::native().audit(), number: number as u32, arguments: all };
+    run(program, &call).map(|(action, _)| action)
 }
 
-/// Calls that the runner itself makes under the filter, with what of their arguments is fixed.
-const NEEDED: [(&str, &[u64]); 9] = [
-    ("prctl", &[libc::PR_SET_PDEATHSIG as u64, libc::SIGKILL as u64]),
-    ("recvfrom", &[]),
-    ("close_range", &[3]),
-    ("rt_sigaction", &[libc::SIGPIPE as u64]),
-    ("rt_sigprocmask", &[libc::SIG_SETMASK as u64]),
-    ("chdir", &[]),
-    ("execve", &[]),
-    ("sendto", &[]),
-    ("exit_group", &[]),
+/// Calls that the runner itself makes under the filter.
+const NEEDED: [Known; 9] = [
+    ("prctl", libc::SYS_prctl, &[libc::PR_SET_PDEATHSIG as u64, libc::SIGKILL as u64]),
+    ("recvfrom", libc::SYS_recvfrom, &[]),
+    ("close_range", libc::SYS_close_range, &[3]),
+    ("rt_sigaction", libc::SYS_rt_sigaction, &[libc::SIGPIPE as u64]),
+    ("rt_sigprocmask", libc::SYS_rt_sigprocmask, &[libc::SIG_SETMASK as u64]),
+    ("chdir", libc::SYS_chdir, &[]),
+    ("execve", libc::SYS_execve, &[]),
+    ("sendto", libc::SYS_sendto, &[]),
+    ("exit_group", libc::SYS_exit_group, &[]),
 ];
 
 /// Those of the init of `--init`.
-const NEEDED_BY_INIT: [(&str, &[u64]); 4] =
-    [("clone", &[libc::SIGCHLD as u64]), ("signalfd4", &[]), ("waitid", &[]), ("kill", &[])];
+const NEEDED_BY_INIT: [Known; 4] = [
+    ("clone", libc::SYS_clone, &[libc::SIGCHLD as u64]),
+    ("signalfd4", libc::SYS_signalfd4, &[]),
+    ("waitid", libc::SYS_waitid, &[]),
+    ("kill", libc::SYS_kill, &[]),
+];
 
 // ANCHOR: needed
 /// Looks whether the runner can do its last steps under the filter. Otherwise the child would die without a word, or
@@ -143,12 +159,12 @@ const NEEDED_BY_INIT: [(&str, &[u64]); 4] =
 /// The first call that it needs and that is refused.
 pub fn must_let_us_finish(program: &Program, init: bool) -> Result<()> {
     let more = if init { &NEEDED_BY_INIT[..] } else { &[] };
-    let refused = |(name, arguments): &&(&str, &[u64])| {
-        !matches!(answer(program, name, arguments), Some(Action::Allow | Action::Log))
+    let refused = |(_, number, arguments): &&Known| {
+        !matches!(answer(program, *number, arguments), Some(Action::Allow | Action::Log))
     };
     match NEEDED.iter().chain(more).find(refused) {
         None => Ok(()),
-        Some((name, _)) => {
+        Some((name, ..)) => {
             let cause = format!("it refuses `{name}`, without which no program can be started");
             Err(Error::refused("use", "the seccomp profile", cause))
         }

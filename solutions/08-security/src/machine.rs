@@ -26,9 +26,9 @@ impl Call {
         match offset {
             NUMBER => Some(self.number),
             ARCH => Some(self.arch),
-            16..64 if offset % 4 == 0 => {
+            16..64 if offset.is_multiple_of(4) => {
                 let argument = self.arguments[(offset as usize - 16) / 8];
-                Some(if offset % 8 == 0 { argument as u32 } else { (argument >> 32) as u32 })
+                Some(if offset.is_multiple_of(8) { argument as u32 } else { (argument >> 32) as u32 })
             }
             _ => None,
         }

@@ -71,7 +71,7 @@ impl Isolation for Privileges {
             must_let_us_finish(program, self.init)?;
         }
         let lets_capset =
-            |program| matches!(answer(program, "capset", &[]), Some(Action::Allow | Action::Log));
+            |program| matches!(answer(program, libc::SYS_capset, &[]), Some(Action::Allow | Action::Log));
         self.steps = as_user(Plan {
             no_new_privileges: self.no_new_privileges,
             filter: program.map(lets_capset),

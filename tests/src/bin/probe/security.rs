@@ -74,25 +74,26 @@ pub fn capabilities(_: &[String]) -> Result<String, String> {
     };
     told("capget", Errno::result(done))?;
     let whole = |part: fn(&Half) -> u32| u64::from(part(&halves[0])) | u64::from(part(&halves[1])) << 32;
-    let asked = |option: i32, value: u64| -> u64 {
-        // SAFETY: numbers only.
-        let is_in = |number: &u64| {
-            let answer = match option {
-                libc::PR_CAP_AMBIENT => unsafe { libc::prctl(option, value, *number, 0, 0) },
-                _ => unsafe { libc::prctl(option, *number, 0, 0, 0) },
-            };
-            answer == 1
-        };
-        (0..64).filter(is_in).map(|number| 1 << number).sum()
-    };
+    let all =
+        |is_in: fn(u64) -> bool| (0..64).filter(|number| is_in(*number)).map(|number| 1 << number).sum();
     let lines = [
         ("CapInh", whole(|half| half.inheritable)),
         ("CapPrm", whole(|half| half.permitted)),
         ("CapEff", whole(|half| half.effective)),
-        ("CapBnd", asked(libc::PR_CAPBSET_READ, 0)),
-        ("CapAmb", asked(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_IS_SET as u64)),
+        ("CapBnd", all(is_under_the_ceiling)),
+        ("CapAmb", all(is_ambient)),
     ];
     Ok(lines.map(|(name, set)| format!("{name} {set:016x}")).join("\n"))
+}
+
+fn is_under_the_ceiling(number: u64) -> bool {
+    // SAFETY: numbers only.
+    unsafe { libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) == 1 }
+}
+
+fn is_ambient(number: u64) -> bool {
+    // SAFETY: numbers only.
+    unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_IS_SET, number, 0, 0) == 1 }
 }
 
 /// The session keyring of this process, whatever its number.
