@@ -18,7 +18,7 @@ use super::security_paths::{
 use super::security_rest::{
     a_device_is_shown, files_can_be_limited_to_places, keys_of_the_caller_are_out_of_reach, limits_are_taken,
     no_descriptor_leads_outside, the_oom_score_is_set, the_runners_file_is_out_of_reach,
-    what_is_not_done_is_told,
+    the_runners_memory_is_out_of_reach, what_is_not_done_is_told,
 };
 use super::security_seccomp::{
     a_damaged_cache_is_of_no_use, a_filter_forbids_what_its_profile_says, a_profile_depends_on_the_container,
@@ -46,6 +46,7 @@ tests![
     files_can_be_limited_to_places,
     no_descriptor_leads_outside,
     the_runners_file_is_out_of_reach,
+    the_runners_memory_is_out_of_reach,
     what_is_not_done_is_told,
     a_profile_depends_on_the_container,
     a_profile_that_is_none_is_told,

@@ -3,10 +3,13 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 
+use nix::sys::signal::Signal;
+
 use super::process::leak_as_seven;
 use super::security::{OPEN, has_users, open};
-use crate::stage::case::Case;
-use crate::stage::verdict::{Verdict, holds, same};
+use super::user::{become_ordinary, ordinary_id, own_demo};
+use crate::stage::case::{Case, children_of};
+use crate::stage::verdict::{Verdict, fail, holds, same};
 
 pub fn limits_are_taken(case: &Case) -> Verdict {
     let limits = "ulimit -n; ulimit -Hn; ulimit -c";
@@ -167,7 +170,8 @@ pub fn the_runners_file_is_out_of_reach(case: &Case) -> Verdict {
     // The lab's own programs are read-only already; a user's are not.
     fs::copy(case.program(), "/tmp/runner")?;
     let script = "readlink /proc/1/exe; probe flags /proc/1/exe";
-    let words = [&["run", "--rootfs", "demo"], &OPEN[..], &["--init", "--", "sh", "-c", script]].concat();
+    let look = ["--init", "--cap-add", "SYS_PTRACE", "--", "sh", "-c", script];
+    let words = [&["run", "--rootfs", "demo"], &OPEN[..], &look].concat();
     let run = std::process::Command::new("/tmp/runner").args(&words).output()?;
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     holds(
@@ -177,9 +181,40 @@ pub fn the_runners_file_is_out_of_reach(case: &Case) -> Verdict {
     )?;
     if has_users(case) {
         // Who may not mount has a copy in memory.
-        let copy = super::user::ordinary(case, &[&OPEN[..], &["--init"]].concat(), "readlink /proc/1/exe")?;
-        copy.code_is(0)?.out_has("memfd:")?;
+        own_demo(case, ordinary_id(case))?;
+        let program = ["--init", "--", "sh", "-c", "echo ready; exec sleep 1000"];
+        let words = [&["run", "--rootfs", "demo"], &OPEN[..], &program].concat();
+        let runner = case.start_with(&words, |command| become_ordinary(case, command, &[]))?.until_ready()?;
+        let file = children_of(runner.pid()).first().map(|init| fs::read_link(format!("/proc/{init}/exe")));
+        runner.signal(Signal::SIGTERM)?;
+        runner.wait()?;
+        let file = file.ok_or_else(|| fail("PID 1 of a container", "none"))??;
+        holds(
+            file.to_string_lossy().starts_with("/memfd:gantry"),
+            "the file of PID 1 is a copy in memory",
+            file.display(),
+        )?;
     }
+    Ok(())
+}
+
+/// The init of `--init` is a copy of the runner, with all that the runner was told.
+pub fn the_runners_memory_is_out_of_reach(case: &Case) -> Verdict {
+    let script =
+        "cat /proc/1/environ /proc/1/maps /proc/1/mem; ls /proc/1/cwd/; readlink /proc/1/exe /proc/1/fd/3";
+    for init in [&["--init"][..], &[]] {
+        let words = [&["run", "--rootfs", "demo"], &OPEN[..], init, &["--", "sh", "-c", script]].concat();
+        let run = case
+            .start_with(&words, |command| {
+                command.env("HARBOUR_SECRET", "of the caller");
+            })?
+            .wait()?;
+        run.out_lacks("HARBOUR_SECRET")?.claim(
+            init.is_empty() || run.out.is_empty(),
+            "nothing can be read of the memory, the descriptors and the file of our own PID 1",
+        )?;
+    }
+    open(case, &["--init"], "grep -c . /proc/1/status > /dev/null && echo visible")?.out_is("visible")?;
     Ok(())
 }
 

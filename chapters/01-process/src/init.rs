@@ -7,6 +7,7 @@
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, fork};
 
@@ -22,6 +23,8 @@ use crate::{Context, Error, Program, Result, Signals, signals};
 pub(crate) fn run(program: &Program) -> Result<u8> {
     // Blocked before the program exists: its SIGCHLD waits for us.
     drop(Signals::block_also(&[Signal::SIGCHLD])?);
+    // We are a copy of the runner: its environment, its memory and its file are not the container's to read.
+    set_dumpable(false).during("hide", "the memory of PID 1")?;
     // No namespace is asked for, so fork will do. Filters that containers get forbid clone3 (chapter 8).
     // SAFETY: we have one thread, as the process had that called `spawn`.
     match unsafe { fork() }.during("fork", "")? {

@@ -144,7 +144,8 @@ const NEEDED: [Known; 9] = [
 ];
 
 /// Those of the init of `--init`.
-const NEEDED_BY_INIT: [Known; 4] = [
+const NEEDED_BY_INIT: [Known; 5] = [
+    ("prctl", libc::SYS_prctl, &[libc::PR_SET_DUMPABLE as u64, 0]),
     ("clone", libc::SYS_clone, &[libc::SIGCHLD as u64]),
     ("signalfd4", libc::SYS_signalfd4, &[]),
     ("waitid", libc::SYS_waitid, &[]),

@@ -1,7 +1,7 @@
 //! Compiled filters on disk, one file each, under the digest of everything that they were made of.
 //!
 //! ```text
-//! STATE/seccomp/4f2a...e1      "gantry 1", the digest of what follows, the filter
+//! STATE/seccomp/4f2a...e1      "gantry 1", a digest of the name and what follows, the filter
 //! ```
 //!
 //! A profile of 17 KB is read and resolved in about a millisecond, a program loaded in some microseconds. But whoever
@@ -66,7 +66,7 @@ impl Cache {
         let mut bytes = Vec::with_capacity(LONGEST as usize);
         (&mut file).take(LONGEST).read_to_end(&mut bytes).during("read", path.display())?;
         let damaged = || Error::refused("use the filter", path.display(), "it is damaged");
-        unwrap(&bytes).map(|filter| Some(filter.to_vec())).ok_or_else(damaged)
+        unwrap(key, &bytes).map(|filter| Some(filter.to_vec())).ok_or_else(damaged)
     }
     // ANCHOR_END: load
 
@@ -84,7 +84,7 @@ impl Cache {
             .create_new(true)
             .mode(0o600)
             .open(&new)
-            .and_then(|mut file| file.write_all(&wrap(filter)))
+            .and_then(|mut file| file.write_all(&wrap(key, filter)))
             .and_then(|()| fs::set_permissions(&new, Permissions::from_mode(0o600)))
             .and_then(|()| fs::rename(&new, &path));
         if written.is_err() {
@@ -122,14 +122,18 @@ fn must_be_ours(file: &File, path: &Path) -> Result<()> {
 // ANCHOR_END: ours
 
 /// The bytes of a file: mark, digest, filter.
-fn wrap(filter: &[u8]) -> Vec<u8> {
-    [MARK, &Sha256::digest(filter)[..], filter].concat()
+fn wrap(key: &str, filter: &[u8]) -> Vec<u8> {
+    [MARK, &digest(key, filter)[..], filter].concat()
 }
 
-/// The filter in the bytes of a file; none if they are not as they were written.
-fn unwrap(bytes: &[u8]) -> Option<&[u8]> {
-    let (digest, filter) = bytes.strip_prefix(MARK)?.split_at_checked(32)?;
-    (Sha256::digest(filter)[..] == *digest).then_some(filter)
+/// The filter in the bytes of a file; none if they are not as they were written, or were written under another name.
+fn unwrap<'a>(key: &str, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let (found, filter) = bytes.strip_prefix(MARK)?.split_at_checked(32)?;
+    (digest(key, filter) == found).then_some(filter)
+}
+
+fn digest(key: &str, filter: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(key).chain_update(filter).finalize().into()
 }
 
 #[cfg(test)]
@@ -169,6 +173,9 @@ mod tests {
             fs::write(&file, broken).unwrap();
             assert!(said().contains("damaged"), "{broken:?}");
         }
+        fs::write(state.0.join("seccomp/other"), &whole).unwrap();
+        assert!(cache.load("other").unwrap_err().to_string().contains("damaged"), "under another name");
+        fs::remove_file(state.0.join("seccomp/other")).unwrap();
         let mut changed = whole.clone();
         *changed.last_mut().unwrap() ^= 1;
         fs::write(&file, changed).unwrap();
