@@ -1,12 +1,13 @@
 //! Transcripts: the `console` blocks of the book.
 //!
 //! A block belongs to one place. Commands that begin with `$ ` are typed in the reader's own shell at the
-//! workspace's root; commands that begin with `# ` in the lab, as root there. What follows a command up to
-//! the next is its output. A command that ends in a backslash goes on in the next line. One block never
+//! workspace's root; commands that begin with `# ` in the lab, as root there, or in the kernel lab where the
+//! fence says `console kernel`. What follows a command up to the next is its output. A command that ends in a backslash goes on in the next line. One block never
 //! mixes both places: the first line decides, and the other sign is then output like any other.
 
 use anyhow::{Result, bail};
 
+use crate::fence::Fence;
 use crate::html;
 
 /// Where the commands of a block are typed.
@@ -16,6 +17,8 @@ pub enum Place {
     Shell,
     /// The lab.
     Lab,
+    /// The lab in a kernel of its own, which is the same on every machine.
+    Kernel,
 }
 
 impl Place {
@@ -23,7 +26,7 @@ impl Place {
     pub fn prompt(self) -> &'static str {
         match self {
             Place::Shell => "$ ",
-            Place::Lab => "# ",
+            Place::Lab | Place::Kernel => "# ",
         }
     }
 
@@ -32,6 +35,7 @@ impl Place {
         match self {
             Place::Shell => "Your shell",
             Place::Lab => "In the lab",
+            Place::Kernel => "In the kernel lab",
         }
     }
 }
@@ -55,6 +59,21 @@ pub struct Transcript {
 }
 
 impl Transcript {
+    /// Reads a fence.
+    ///
+    /// # Errors
+    /// It is empty, its first line is no command, or what stands behind `console` is not `kernel`.
+    pub fn of(fence: &Fence) -> Result<Transcript> {
+        let read = Transcript::parse(&fence.body)?;
+        match (fence.info.as_str(), read.place) {
+            ("console", _) => Ok(read),
+            ("console kernel", Place::Lab) => Ok(Transcript { place: Place::Kernel, ..read }),
+            (info, _) => {
+                bail!("`{info}`: a block is `console`, or `console kernel` with commands after `# `")
+            }
+        }
+    }
+
     /// Reads the lines of a block.
     ///
     /// # Errors
@@ -116,6 +135,7 @@ impl Transcript {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fence::fences;
 
     fn lines(text: &str) -> Vec<String> {
         text.lines().map(str::to_owned).collect()
@@ -136,6 +156,15 @@ mod tests {
     fn a_block_begins_with_a_command() {
         assert!(Transcript::parse(&lines("hello")).is_err());
         assert!(Transcript::parse(&[]).is_err());
+    }
+
+    #[test]
+    fn a_fence_may_name_the_kernel_lab() {
+        let place = |markdown| Transcript::of(&fences(markdown, 1)[0]).map(|transcript| transcript.place);
+        assert_eq!(place("```console\n# ls\n```\n").unwrap(), Place::Lab);
+        assert_eq!(place("```console kernel\n# ls\n```\n").unwrap(), Place::Kernel);
+        assert!(place("```console kernel\n$ ls\n```\n").is_err());
+        assert!(place("```console root\n# ls\n```\n").is_err());
     }
 
     #[test]

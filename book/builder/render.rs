@@ -84,7 +84,7 @@ impl<'a> Renderer<'a> {
         for stretch in fence::split(text, line) {
             match stretch {
                 Stretch::Fence(fence) if fence.language() == "console" => {
-                    let transcript = Transcript::parse(&fence.body);
+                    let transcript = Transcript::of(&fence);
                     let transcript = transcript.with_context(|| format!("block of line {}", fence.line))?;
                     self.out.markdown.push_str(&transcript.html());
                 }

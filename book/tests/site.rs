@@ -146,6 +146,7 @@ fn transcripts_are_compared_and_written_anew() {
         shell_folder: site.root.clone(),
         lab_folder: site.root.clone(),
         lab: ["sh", "-c"].map(str::to_owned).to_vec(),
+        kernel: vec!["false".to_owned()],
         output: site.root.join("record.out"),
     };
     let name = Path::new("01-harbour.md");

@@ -1,6 +1,6 @@
 //! The transcripts of the book are recorded, not written: `book record`.
 //!
-//! The console blocks of a page run in order, those of the lab in one fresh lab each. What a command prints
+//! The console blocks of a page run in order, those of a lab in one fresh lab each. What a command prints
 //! is compared with what the book says; numbers, ids and times may differ, see [`same`]. Where it differs,
 //! `record` writes the new output into the Markdown, and `record --check` fails and shows both. An output
 //! that still agrees is left as it stands, so that an author's `…` and her chosen numbers stay.
@@ -55,7 +55,7 @@ pub fn record_page(site: &Site, runner: &Runner, name: &Path, only_compare: bool
     let mut changed: Vec<(Fence, Vec<String>)> = Vec::new();
     for fence in page.fences().into_iter().filter(|fence| fence.language() == "console") {
         let place = format!("{}:{}", page.shown.display(), fence.line);
-        let mut transcript = Transcript::parse(&fence.body).with_context(|| place.clone())?;
+        let mut transcript = Transcript::of(&fence).with_context(|| place.clone())?;
         let outputs = runner.run(&transcript).with_context(|| place.clone())?;
         let mut stale = false;
         for (command, output) in transcript.commands.iter_mut().zip(outputs) {

@@ -37,6 +37,8 @@ pub struct Runner {
     pub lab_folder: PathBuf,
     /// The command line that runs a script in the lab; the script is its last argument.
     pub lab: Vec<String>,
+    /// The same for the kernel lab.
+    pub kernel: Vec<String>,
     /// The file that output goes to.
     pub output: PathBuf,
 }
@@ -47,13 +49,17 @@ impl Runner {
     /// # Errors
     /// The workspace or the folder for the output cannot be made.
     pub fn for_site(site: &Site) -> Result<Runner> {
-        let lab = "cargo workshop lab --solution --ground user -- sh -c";
+        let lab = |ground| {
+            let line = format!("cargo workshop lab --solution --ground {ground} -- sh -c");
+            line.split(' ').map(str::to_owned).collect()
+        };
         let folder = site.root.join("target/gantry");
         std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         Ok(Runner {
             shell_folder: pristine(site)?,
             lab_folder: site.root.clone(),
-            lab: lab.split(' ').map(str::to_owned).collect(),
+            lab: lab("user"),
+            kernel: lab("kernel"),
             output: folder.join(format!("record-{}.out", std::process::id())),
         })
     }
@@ -67,10 +73,8 @@ impl Runner {
         let script = script(transcript);
         let mut command = match transcript.place {
             Place::Shell => in_folder("sh", &["-c".to_owned()], &self.shell_folder),
-            Place::Lab => {
-                let (program, arguments) = self.lab.split_first().context("no command for the lab")?;
-                in_folder(program, arguments, &self.lab_folder)
-            }
+            Place::Lab => self.in_lab(&self.lab)?,
+            Place::Kernel => self.in_lab(&self.kernel)?,
         };
         command.arg(script);
         let printed = self.wait(&mut command)?;
@@ -81,6 +85,11 @@ impl Runner {
             }
         }
         Ok(outputs)
+    }
+
+    fn in_lab(&self, line: &[String]) -> Result<Command> {
+        let (program, arguments) = line.split_first().context("no command for the lab")?;
+        Ok(in_folder(program, arguments, &self.lab_folder))
     }
 
     /// Starts `command`, waits for it, and returns all that it printed.
@@ -189,12 +198,15 @@ mod tests {
     fn run(block: &str) -> Result<Vec<Vec<String>>> {
         let folder = std::env::temp_dir();
         let name = format!("gantry-record-{}-{:?}", std::process::id(), std::thread::current().id());
+        let lab = |name: &str| {
+            let line = ["env", &format!("IN={name}"), "sh", "-c", "echo making the lab; sh -c \"$0\""];
+            line.map(str::to_owned).to_vec()
+        };
         let runner = Runner {
             shell_folder: folder.clone(),
             lab_folder: folder.clone(),
-            lab: ["env", "IN=lab", "sh", "-c", "echo making the lab; sh -c \"$0\""]
-                .map(str::to_owned)
-                .to_vec(),
+            lab: lab("lab"),
+            kernel: lab("kernel"),
             output: folder.join(name),
         };
         let lines: Vec<String> = block.lines().map(str::to_owned).collect();
