@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 
 use nix::sys::signal::Signal;
 
-use super::process::leak_as_seven;
+use super::process_descriptors::leak_as_seven;
 use super::security::{OPEN, has_users, open};
 use super::user::{become_ordinary, ordinary_id, own_demo};
 use crate::stage::case::{Case, children_of};

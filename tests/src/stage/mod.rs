@@ -30,6 +30,8 @@ mod network_ports;
 mod network_world;
 #[path = "../../stages/process.rs"]
 mod process;
+#[path = "../../stages/process_descriptors.rs"]
+mod process_descriptors;
 #[path = "../../stages/process_signals.rs"]
 mod process_signals;
 #[path = "../../stages/security.rs"]
