@@ -98,6 +98,15 @@ pub fn keep_over_setuid(keep: bool) -> Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, keep.into()).map(drop).during("set", "PR_SET_KEEPCAPS")
 }
 
+/// Lets nobody trace this process or open its descriptors through `/proc`, unless he has CAP_SYS_PTRACE: also who has no
+/// less than we. It ends with exec; the init of `--init` never executes, and stays so (CVE-2016-9962).
+///
+/// # Errors
+/// None that a user could cause.
+pub fn be_untraceable() -> Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 0).map(drop).during("set", "PR_SET_DUMPABLE")
+}
+
 /// From now on no exec brings more than there is: setuid bits and files' capabilities count nothing.
 ///
 /// # Errors

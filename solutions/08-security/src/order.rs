@@ -9,6 +9,7 @@
 //!   lower the ceiling (bounding set)           takes CAP_SETPCAP, which the program's user may not have
 //!   keep over setuid                           or the next step would take CAP_SYS_ADMIN, too
 //! the program's user (chapter 4)
+//!   be untraceable                             soon there is nothing that we may and others here may not
 //!   forget to keep                             it has done its service
 //!   take limits                                late: our own steps open files
 //! with no_new_privs                            without
@@ -43,6 +44,8 @@ pub enum Step {
     LowerCeiling,
     /// Capabilities outlive the change of the user.
     KeepOverSetuid,
+    /// Nobody may look into us until we are the program.
+    BeUntraceable,
     /// From here on not any more.
     ForgetToKeep,
     /// `--ulimit`.
@@ -99,7 +102,7 @@ pub fn as_root(paths: Paths) -> Vec<Step> {
 /// # Errors
 /// Our own PID 1 would keep CAP_SYS_ADMIN.
 pub fn as_user(plan: Plan) -> Result<Vec<Step>> {
-    let mut steps = vec![Step::ForgetToKeep, Step::TakeLimits];
+    let mut steps = vec![Step::BeUntraceable, Step::ForgetToKeep, Step::TakeLimits];
     let filter = plan.filter.map(|_| Step::PutFilterOn);
     if plan.no_new_privileges {
         steps.extend([Step::NoNewPrivileges, Step::LimitFiles, Step::DropCapabilities]);
@@ -144,6 +147,7 @@ mod tests {
             let plan = |no_new_privileges, filter| as_user(Plan { no_new_privileges, filter, init });
             for lets_capset in [false, true] {
                 let steps = plan(true, Some(lets_capset)).unwrap();
+                assert_eq!(steps[0], Step::BeUntraceable, "before anything is given up");
                 assert_eq!(steps.last(), Some(&Step::PutFilterOn));
                 assert!(place(&steps, Step::NoNewPrivileges) < place(&steps, Step::DropCapabilities));
             }

@@ -121,7 +121,7 @@ pub struct Rule {
 pub struct Door {
     /// Whose calls.
     pub arch: Arch,
-    /// The rules for a call by its number; the first that fits counts, and one without tests stands alone.
+    /// The rules for a call by its number; the first that fits counts, so one without tests is the last.
     pub rules: BTreeMap<u32, Vec<Rule>>,
     /// From this number on there are no rules, but younger calls than whoever wrote the profile could know.
     pub unborn: u32,

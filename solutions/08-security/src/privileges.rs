@@ -91,6 +91,7 @@ impl Privileges {
     fn perform(&self, step: Step) -> Result<()> {
         let keep = if geteuid().is_root() { self.capabilities } else { Set::EMPTY };
         match step {
+            Step::BeUntraceable => credentials::be_untraceable(),
             Step::ForgetToKeep => credentials::keep_over_setuid(false),
             Step::TakeLimits => self.limits.iter().try_for_each(Limit::take),
             Step::NoNewPrivileges => credentials::no_new_privileges(),
