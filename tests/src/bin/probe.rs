@@ -3,6 +3,10 @@
 //! Every lab has it on its PATH, and a copy stands in the lab's `demo`. It does nothing that the shell of the
 //! course's readers could not do; it does it the same way on every machine.
 
+#[path = "probe/attack/mod.rs"]
+mod attack;
+#[path = "probe/careless.rs"]
+mod careless;
 #[path = "probe/ipc.rs"]
 mod ipc;
 #[path = "probe/net.rs"]
@@ -23,7 +27,7 @@ use nix::unistd::{chdir, chroot, fchdir};
 /// Name, what it does, and the function; the function's text goes to stdout.
 type Probe = (&'static str, &'static str, fn(&[String]) -> Result<String, String>);
 
-const PROBES: [Probe; 23] = [
+const PROBES: [Probe; 25] = [
     ("fds", "the numbers of the open descriptors", fds),
     ("devices", "every node below /dev: type, major:minor, name", devices),
     ("flags", "for each FILE the restrictions of its mount: ro nosuid nodev noexec", flags),
@@ -41,6 +45,8 @@ const PROBES: [Probe; 23] = [
     ("hear", "PORT: wait a second for one datagram; what came, and from where", net::hear),
     ("lookup", "NAME [A|AAAA|PTR|TXT|ANY [SERVER]]: what the name server says", net::lookup),
     ("forge", "MAC SOURCE DESTINATION PORT: put a datagram of one's own making on the cable", net::forge),
+    ("attack", "NAME ..: one attack of the escape lab", attack::attack),
+    ("careless", "MISTAKE ..: run a container, and make one mistake", careless::careless),
     (
         "call",
         "NUMBER [ARGUMENT...]: make a system call; its answer, `ok` or the error's name",
