@@ -22,7 +22,7 @@
         const map = { inside: 0, outside: 1003, count: 5 };
         const limits = { inside: [0, 10], outside: [OUTSIDE, OUTSIDE + 10], count: [1, 10] };
         const controls = document.createElement("div");
-        controls.className = "ruler-controls";
+        controls.className = "figure-controls";
         for (const name of Object.keys(map)) {
             const label = document.createElement("label");
             const slider = document.createElement("input");

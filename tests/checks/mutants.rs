@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use copy::{Copy, outcomes, told};
-use ground::{Skip, ended, on};
+use ground::{Skip, ended, on_with};
 use libtest_mimic::{Arguments, Trial};
 use serde::Deserialize;
-use workshop::course::{Chapter, Course};
+use workshop::course::{Chapter, Course, Need};
 use workshop::lab::Ground;
 use workshop::stage::escapes::{CHAPTER, ESCAPES};
 use workshop::stage::{self, verdict::Outcome};
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         let shared = Arc::clone(&shared);
         let name = format!("{}::{}", mutant.chapter, mutant.claim.replace(' ', "_"));
         Trial::ignorable_test(name, move || {
-            on(mutant.ground, || {
+            on_with(&needs(mutant.stage()), mutant.ground, || {
                 let mut copy = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 tried(&mut copy, &mutant)
             })
@@ -89,6 +89,12 @@ fn main() -> ExitCode {
         trials.push(Trial::ignorable_test("each_is_missed_when_it_is_gone", || Skip::Fine(why).ended()));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// What the tests of a chapter need.
+fn needs(chapter: u8) -> Vec<Need> {
+    let course = Course::load(&copy::root());
+    course.and_then(|course| Ok(course.chapter(chapter)?.needs.clone())).unwrap_or_default()
 }
 
 /// The table fits the code: each text stands where it is replaced, each test is one of the stage's, or an attack.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
 use copy::{Copy, outcomes, told};
-use ground::{ended, on};
+use ground::{ended, on_with};
 use libtest_mimic::{Arguments, Trial};
 use workshop::course::{Chapter, Course};
 use workshop::lab::Ground;
@@ -46,9 +46,9 @@ fn trials_of(chapter: &Chapter, shared: &Shared) -> Vec<Trial> {
     let steps = (0..=all).map(|done| (format!("{}::{done}_of_{all}_written", chapter.krate), Some(done)));
     let below = (chapter.number > 1).then(|| (format!("{}::floors_below_hold", chapter.krate), None));
     let trial = |(name, done): (String, Option<usize>)| {
-        let shared = Arc::clone(shared);
+        let (shared, needs) = (Arc::clone(shared), chapter.needs.clone());
         Trial::ignorable_test(name, move || {
-            on(Ground::User, || {
+            on_with(&needs, Ground::User, || {
                 with_copy(&shared, |copy| match done {
                     Some(done) => step(copy, copy.course.chapter(number)?, done),
                     None => below_hold(copy, number),

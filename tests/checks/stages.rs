@@ -4,6 +4,8 @@
 //! A trial is one test on one ground, `process::user::init_reaps_orphans`. The machine of the kernel lab is
 //! booted once, by the first trial that wants it, and runs all of its tests.
 
+#[path = "support/cgroups.rs"]
+mod cgroups;
 #[path = "support/copy.rs"]
 mod copy;
 #[path = "support/ground.rs"]
@@ -11,20 +13,24 @@ mod ground;
 #[path = "support/somebody.rs"]
 mod somebody;
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use copy::{outcomes, subject_of};
-use ground::{Ended, Skip, judged, kernel, on};
+use ground::{Ended, Skip, ended, judged, kernel, on, on_with};
 use libtest_mimic::{Arguments, Trial};
 use somebody::Somebody;
 use workshop::build;
-use workshop::course::{Chapter, Course};
+use workshop::course::{Chapter, Course, Need};
 use workshop::lab::Ground;
+use workshop::lab::cgroups::NO_CGROUPS;
 use workshop::stage::runner::{self, Batch, Report, Subject};
 use workshop::stage::{self, verdict::Outcome};
-use workshop::vm::Kernel;
+use workshop::vm::{Kernel, Sink};
 
 fn main() -> ExitCode {
     workshop::hidden::dispatch();
@@ -38,6 +44,8 @@ fn main() -> ExitCode {
     trials.push(Trial::ignorable_test("all_of_them_as_an_ordinary_user", as_somebody));
     trials.push(Trial::ignorable_test("a_container_without_a_lab_and_without_rights", without_a_lab));
     trials.push(Trial::ignorable_test("the_machines_own_network_is_left_alone", own_network));
+    trials.push(Trial::ignorable_test("the_machines_own_cgroups_are_left_alone", own_cgroups));
+    trials.push(Trial::ignorable_test("a_delegated_subtree_is_enough", delegated));
     trials.push(Trial::ignorable_test("the_lab_is_the_same_in_a_kernel", the_same_lab));
     trials.sort_by(|one, other| one.name().cmp(other.name()));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -101,8 +109,10 @@ fn as_somebody() -> Ended {
             command.args(runner::arguments(std::slice::from_ref(&batch))?);
             let output = somebody.command(&command).output().context("run the tests")?;
             let mut passed = 0;
+            // Whoever is not root has no cgroups but by delegation: that is tried in `a_delegated_subtree_is_enough`.
+            let no_cgroups = Outcome::Skipped(NO_CGROUPS.to_owned());
             runner::read_reports(output.stdout.as_slice(), &mut |report| {
-                passed += usize::from(report.outcome == Outcome::Passed);
+                passed += usize::from([&Outcome::Passed, &no_cgroups].contains(&&report.outcome));
             })?;
             ensure!(passed == batch.names.len(), "only {passed} of {} passed: {output:?}", batch.names.len());
         }
@@ -129,6 +139,73 @@ fn own_network() -> Ended {
         ensure!(before == after, "before: {before:#?}\nafter: {after:#?}");
         Ok(())
     })
+}
+
+/// Tests of stage 6 on both grounds; which cgroups the machine has and what is set in them is as before.
+fn own_cgroups() -> Ended {
+    on_with(&[Need::CgroupDelegation], Ground::User, || {
+        let before = cgroups::look();
+        ensure!(!before.is_empty(), "the machine has cgroups");
+        let names: Vec<String> = TRIED.map(str::to_owned).to_vec();
+        for ground in [Ground::User, Ground::Root] {
+            if ground == Ground::User || nix::unistd::geteuid().is_root() {
+                let seen = outcomes(subject(6)?, ground, &names)?;
+                ensure!(seen.values().all(|outcome| *outcome == Outcome::Passed), "{ground:?}: {seen:?}");
+            }
+        }
+        let harm = cgroups::harm(&before, &cgroups::look());
+        ensure!(harm.is_empty(), "{}", harm.join("\n"));
+        Ok(())
+    })
+}
+
+/// What they change: every limit, devices, the freezer, groups below, and what a killed runner leaves.
+const TRIED: [&str; 7] = [
+    "limits_of_processors_are_written",
+    "limits_of_memory_are_written",
+    "bounds_of_disks_are_written",
+    "a_pause_stops_and_unpause_goes_on",
+    "what_a_container_made_below_is_removed",
+    "processes_in_the_way_make_room",
+    "a_killed_runner_leaves_nothing_for_long",
+];
+
+/// An ordinary user of a machine with version 2, in a group that was given to her as systemd does: the lab stands in
+/// it, the tests of stage 6 pass, the labs leave it as it was, and those who were in it are in a leaf of it.
+fn delegated() -> Ended {
+    match kernel() {
+        Ok(kernel) => ended(delegated_in(kernel)),
+        Err(skip) => skip.ended(),
+    }
+}
+
+/// Gives user $0 a group and runs the rest of the words as that user in it.
+const DELEGATE: &str = "set -e; g=/sys/fs/cgroup/run.scope; mkdir $g; \
+    echo '+cpu +cpuset +io +memory +pids' > /sys/fs/cgroup/cgroup.subtree_control; \
+    for f in '' /cgroup.procs /cgroup.subtree_control /cgroup.threads; do chown $0 $g$f; done; \
+    echo $$ > $g/cgroup.procs; setpriv --reuid $0 --regid $0 --clear-groups \"$@\"; \
+    cat /proc/self/cgroup $g/cgroup.subtree_control; ls -d $g/*/";
+
+fn delegated_in(kernel: &Kernel) -> Result<()> {
+    // The user's copies, where everybody can look.
+    let somebody = Somebody::new(subject(6)?)?;
+    let names = TRIED.map(str::to_owned).to_vec();
+    let batch = Batch { subject: somebody.subject.clone(), ground: Ground::User, names };
+    let own = somebody.command(&Command::new("")).get_program().to_owned();
+    let programs = somebody.subject.programs.iter().map(|(_, file)| file.as_path());
+    let files = programs.chain([somebody.subject.demo.as_path(), Path::new(&own)]);
+    let machine = workshop::lab::kernel::machine(kernel, files)?;
+    let machine = machine.limit(Duration::from_secs(120)).stdout(Sink::Capture).stderr(Sink::Capture);
+    let mut words = ["sh", "-c", DELEGATE, &somebody::SOMEBODY.to_string()].map(OsString::from).to_vec();
+    words.push(own);
+    words.extend(runner::arguments(std::slice::from_ref(&batch))?.map(OsString::from));
+    let done = machine.run(words)?;
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    let passed = text.lines().filter(|line| line.contains("\"passed\"")).count();
+    let end = "0::/run.scope/caller.scope\n/sys/fs/cgroup/run.scope/caller.scope/\n";
+    let told = String::from_utf8_lossy(&done.stderr);
+    ensure!(passed == TRIED.len() && text.ends_with(end), "{text}\n{told}");
+    Ok(())
 }
 
 /// Counters change by themselves, and are left out.

@@ -1,9 +1,11 @@
 //! A learner's worst mistakes stay in the lab.
 //!
 //! A `my-mount` that breaks everything it can is built in a copy of the workspace and run as `check` and `run`
-//! do it, by this user and by an ordinary one. Before and after, the host is looked at: its mount table, its
-//! sysctls, a folder that anybody may write to, our processes, and what `cargo workshop clean` would find.
+//! do it, by this user and by an ordinary one. Before and after, the host is looked at: its mount table, its control
+//! groups, its sysctls, a folder that anybody may write to, our processes, and what `cargo workshop clean` would find.
 
+#[path = "support/cgroups.rs"]
+mod cgroups;
 #[path = "support/copy.rs"]
 mod copy;
 #[path = "support/ground.rs"]
@@ -13,6 +15,7 @@ mod host;
 #[path = "support/somebody.rs"]
 mod somebody;
 
+use std::io::Read;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -61,6 +64,8 @@ fn main() -> ExitCode {
         trial("deleting_a_folder_of_the_host", |worst| worst.both(&["delete", &worst.host.folder()])),
         trial("filling_the_temporary_folders", filling),
         trial("killing_everybody", |worst| worst.both(&["kill"])),
+        trial("freezing_in_every_cgroup", |worst| worst.both(&["freeze"])),
+        trial("killing_the_keeper_of_the_cgroups", killing_the_keeper),
         trial("forking_without_end", forking),
         trial("forking_for_ever_until_it_is_killed", forking_for_ever),
     ];
@@ -151,6 +156,22 @@ fn filling(worst: &Worst) -> Result<()> {
         written.iter().sum::<u32>() < 1024,
         "the lab took more of the machine's memory than it may: {text}"
     );
+    Ok(())
+}
+
+/// No process of a lab can reach its keeper; but its owner can. What that one leaves, the next lab removes.
+fn killing_the_keeper(_: &Worst) -> Result<()> {
+    let lab = |words: &[&str]| {
+        let job = Job::Command(words.iter().map(Into::into).collect());
+        lab::command(&Spec { ground: Ground::User, programs: Vec::new(), demo: None, job })
+    };
+    let mut keeper = lab(&["sh", "-c", "echo ready; exec sleep 1000"])?.stdout(Stdio::piped()).spawn()?;
+    let mut said = [0; 6];
+    keeper.stdout.as_mut().context("stdout")?.read_exact(&mut said)?;
+    keeper.kill()?;
+    keeper.wait()?;
+    host::processes_are_gone()?;
+    ensure!(lab(&["true"])?.status()?.success(), "the next lab");
     Ok(())
 }
 

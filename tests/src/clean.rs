@@ -116,7 +116,9 @@ pub fn remove(leftover: &Leftover) -> Result<()> {
         Leftover::Mount(path) => umount2(path, MntFlags::MNT_DETACH)
             .with_context(|| format!("unmount {} (umount2 with MNT_DETACH)", path.display())),
         Leftover::Cgroup(path) => {
-            fs::remove_dir(path).with_context(|| format!("remove the cgroup {}", path.display()))
+            fs::remove_dir(path).with_context(|| format!("remove the cgroup {}", path.display()))?;
+            crate::lab::cgroups::after_note(path);
+            Ok(())
         }
         Leftover::Folder(path) => places::remove_folder(path),
         Leftover::Link(name) => bail!("links are not removed by this command: sudo ip link delete {name}"),

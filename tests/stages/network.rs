@@ -233,7 +233,7 @@ pub fn a_container_shares_the_network_of_another(case: &Case) -> Verdict {
     run.code_is(0)?.out_has("10.77.1.9/24")?.out_has("quay sees 127.0.0.1")?.out_has("10.77.1.9\tquay")?;
     taken?.code_is(125)?.err_has("another container has it")?.err_is_one_line()?;
     on(case, "container:4194304", &[], "true")?.code_is(125)?.err_is_one_line()?;
-    on(case, &mode, &["--name", "pier"], "true")?.code_is(125)?.err_has("--name")?.err_is_one_line()?;
+    on(case, &mode, &["--ip", "10.77.1.8"], "true")?.code_is(125)?.err_has("--ip")?.err_is_one_line()?;
     Ok(())
 }
 

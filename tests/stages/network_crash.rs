@@ -69,7 +69,7 @@ fn steps_until(case: &Case, last: usize) -> Result<usize, Trouble> {
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
     let child = command.spawn()?;
     let pid = Pid::from_raw(child.id() as i32);
-    let steps = follow(pid, last);
+    let steps = follow(pid, last, changes_something);
     // Dead or ended, it is reaped by now; its container dies with it.
     drop(child);
     eventually("the container is gone when its runner is", || Ok(!has_containers(&case.binary)))?;
@@ -77,7 +77,7 @@ fn steps_until(case: &Case, last: usize) -> Result<usize, Trouble> {
 }
 
 /// Whether a process of this binary is left, or one that it became.
-fn has_containers(binary: &str) -> bool {
+pub(super) fn has_containers(binary: &str) -> bool {
     let comm = |pid: i32| {
         std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm")).unwrap_or_default()
     };
@@ -85,8 +85,8 @@ fn has_containers(binary: &str) -> bool {
     crate::stage::case::processes().into_iter().any(|pid| comm(pid).trim() == name)
 }
 
-/// Stops at every system call of the first thread.
-fn follow(pid: Pid, last: usize) -> Result<usize, Trouble> {
+/// Stops at every system call of the first thread, and kills it at the `last` one of those that count.
+pub(super) fn follow(pid: Pid, last: usize, counts: fn(i64) -> bool) -> Result<usize, Trouble> {
     waitpid(pid, None)?;
     ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL)?;
     let (mut steps, mut entering, mut deliver) = (0, true, None);
@@ -94,7 +94,7 @@ fn follow(pid: Pid, last: usize) -> Result<usize, Trouble> {
         ptrace::syscall(pid, deliver.take())?;
         match waitpid(pid, Some(WaitPidFlag::__WALL))? {
             WaitStatus::PtraceSyscall(_) => {
-                if entering && changes_something(pid)? {
+                if entering && counts(system_call(pid)?) {
                     steps += 1;
                     if steps == last {
                         nix::sys::signal::kill(pid, Signal::SIGKILL)?;
@@ -111,11 +111,15 @@ fn follow(pid: Pid, last: usize) -> Result<usize, Trouble> {
     }
 }
 
-/// Whether the system call at which the process stands sends something or changes files.
-fn changes_something(pid: Pid) -> Result<bool, Trouble> {
+/// The number of the system call at which the process stands.
+fn system_call(pid: Pid) -> Result<i64, Trouble> {
     let info = ptrace::syscall_info(pid)?;
     // SAFETY: at the entrance to a system call this is the part that the kernel filled.
-    let number = unsafe { info.u.entry.nr } as i64;
+    Ok(unsafe { info.u.entry.nr } as i64)
+}
+
+/// Whether a system call sends something or changes files.
+fn changes_something(number: i64) -> bool {
     let changing = [
         libc::SYS_sendto,
         libc::SYS_clone3,
@@ -126,7 +130,10 @@ fn changes_something(pid: Pid) -> Result<bool, Trouble> {
         libc::SYS_write,
     ];
     #[cfg(target_arch = "x86_64")]
-    let changing =
-        [&changing[..], &[libc::SYS_link, libc::SYS_unlink, libc::SYS_rename, libc::SYS_mkdir]].concat();
-    Ok(changing.contains(&number))
+    let changing = [
+        &changing[..],
+        &[libc::SYS_link, libc::SYS_unlink, libc::SYS_rename, libc::SYS_mkdir, libc::SYS_rmdir],
+    ]
+    .concat();
+    changing.contains(&number)
 }

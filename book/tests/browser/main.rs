@@ -1,13 +1,14 @@
 //! The book in a real browser: pages load from the disk, quietly, and do what they promise.
 //!
-//! One headless Chromium serves all tests, one after the other. Two books are looked at: the real one, and a
-//! demo that uses every directive. Without Chromium the tests are skipped and say so; `GANTRY_MUST_RUN=1`
+//! One headless Chromium serves all tests, one after the other. Three books are looked at: the real one, a demo
+//! that uses every directive, and a gallery of all figures. Without Chromium the tests are skipped and say so; `GANTRY_MUST_RUN=1`
 //! makes that a failure. axe-core is named by `GANTRY_AXE`, or fetched once from the npm registry.
 
 mod axe;
 mod chromium;
 #[path = "../common/mod.rs"]
 mod common;
+mod figures;
 mod tests;
 
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use chromium::{Chromium, Result};
 
-/// What every test gets: the browser, and the two built books.
+/// What every test gets: the browser, and the built books.
 pub struct World {
     /// The browser, started by the first test that needs it.
     browser: Option<Chromium>,
@@ -28,6 +29,8 @@ pub struct World {
     pub demo: Site,
     /// The real book.
     pub real: Site,
+    /// A demo with a page that shows every figure of the real book.
+    pub gallery: Site,
 }
 
 impl World {
@@ -45,13 +48,19 @@ impl World {
         Ok(browser)
     }
 
-    /// The pages of both books as addresses; mdBook's own table of contents is no page.
+    /// The pages as addresses, of the gallery only the one with the figures; mdBook's own table of contents is no page.
     pub fn pages(&self) -> Vec<String> {
         let of = |site: &Site| book::mend::pages(&site.out).unwrap_or_default();
         let all = of(&self.demo).into_iter().chain(of(&self.real));
         all.filter(|page| !page.ends_with("toc.html"))
             .map(|page| format!("file://{}", page.display()))
+            .chain([self.figures()])
             .collect()
+    }
+
+    /// The page with every figure of the real book.
+    pub fn figures(&self) -> String {
+        format!("file://{}/{GALLERY}.html", self.gallery.out.display())
     }
 
     /// The demo page with every directive.
@@ -59,6 +68,9 @@ impl World {
         format!("file://{}/01-harbour.html", self.demo.out.display())
     }
 }
+
+/// The name of the page with every figure.
+const GALLERY: &str = "gallery";
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -69,7 +81,7 @@ fn main() {
             let fail = || Err(Failed::from("there is no Chromium, and GANTRY_MUST_RUN=1"));
             Trial::test(*name, fail).with_kind("no Chromium").with_ignored_flag(!must_run)
         };
-        libtest_mimic::run(&arguments, tests::ALL.iter().map(missing).collect()).exit();
+        libtest_mimic::run(&arguments, all().map(missing).collect()).exit();
     };
     let world = Arc::new(Mutex::new(world(program)));
     let axe = axe::find(&common::root());
@@ -82,7 +94,7 @@ fn main() {
         };
         Trial::test(*name, run).with_kind(if skipped { "no axe-core" } else { "" }).with_ignored_flag(skipped)
     };
-    let conclusion = libtest_mimic::run(&arguments, tests::ALL.iter().map(trial).collect());
+    let conclusion = libtest_mimic::run(&arguments, all().map(trial).collect());
     let mut world = world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(browser) = &mut world.browser {
         browser.stop();
@@ -90,14 +102,40 @@ fn main() {
     conclusion.exit();
 }
 
-/// Builds both books.
+fn all() -> impl Iterator<Item = &'static (&'static str, tests::Test)> {
+    tests::ALL.iter().chain(figures::ALL)
+}
+
+/// Builds all books.
 fn world(program: PathBuf) -> World {
     let demo = common::demo("browser");
     let real =
         Site { out: demo.out.with_file_name("real"), ..Site::at(&common::root()).expect("read course.toml") };
-    for site in [&demo, &real] {
+    let gallery = gallery();
+    for site in [&demo, &real, &gallery] {
         let findings = build::build(site).expect("build the book");
         assert!(findings.is_empty(), "the book does not build: {}", findings[0]);
     }
-    World { browser: None, program, demo, real }
+    World { browser: None, program, demo, real, gallery }
+}
+
+/// A demo book with one more page: every figure of the real book, whether a page of that shows it or not.
+fn gallery() -> Site {
+    let site = common::demo("gallery");
+    let figures = common::root().join("book/figures");
+    book::bench::copy_tree(&figures, &site.book.join("figures")).expect("copy the figures");
+    let mut names: Vec<String> = std::fs::read_dir(&figures)
+        .expect("list the figures")
+        .flatten()
+        .filter(|entry| book::figure::is_figure(&entry.path()))
+        .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    let figures: String = names.iter().map(|name| format!("{{{{#figure {name} | {name}}}}}\n\n")).collect();
+    std::fs::write(site.src().join(format!("{GALLERY}.md")), format!("# All figures\n\n{figures}"))
+        .expect("write a page");
+    let summary = site.src().join("SUMMARY.md");
+    let known = std::fs::read_to_string(&summary).expect("read SUMMARY.md");
+    std::fs::write(&summary, format!("{known}- [All figures]({GALLERY}.md)\n")).expect("write SUMMARY.md");
+    site
 }

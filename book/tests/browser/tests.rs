@@ -32,7 +32,8 @@ pub const ALL: &[(&str, Test)] = &[
 /// Opens everything that is folded.
 const UNFOLD: &str = "for (const part of document.querySelectorAll('main details')) part.open = true";
 
-fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
+/// Fails with the words of `otherwise` unless `holds`.
+pub fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 

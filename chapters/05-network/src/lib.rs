@@ -32,7 +32,7 @@ pub mod netlink;
 pub mod network;
 pub mod nft;
 pub mod port;
-mod random;
+pub mod random;
 pub mod resolver;
 pub mod rootless;
 pub mod route;

@@ -120,9 +120,9 @@ fn texts_of(root: Option<&Path>) -> Result<Texts> {
     ["hosts", "hostname", "resolv.conf"].into_iter().map(read).collect()
 }
 
-/// A name or a port means something on a network only.
+/// A port, an address or an alias means something on a network only; a name does in later chapters, too.
 fn refuse_ports(given: &ArgMatches) -> Result<()> {
-    let flags = ["publish", "name", "network-alias", "ip"];
+    let flags = ["publish", "network-alias", "ip"];
     match flags.into_iter().find(|flag| given.contains_id(flag)) {
         None => Ok(()),
         Some(flag) => {

@@ -5,11 +5,14 @@
 // Each check takes the part that it needs.
 #![allow(dead_code)]
 
+use std::ffi::OsString;
 use std::process::Stdio;
 use std::sync::OnceLock;
 
 use anyhow::Result;
 use libtest_mimic::{Completion, Failed};
+use workshop::course::Need;
+use workshop::lab::cgroups::{NO_CGROUPS, OWN};
 use workshop::lab::{self, Ground, Job, Spec};
 use workshop::stage::verdict::Outcome;
 use workshop::vm::Kernel;
@@ -45,6 +48,29 @@ pub fn on(ground: Ground, check: impl FnOnce() -> Result<()>) -> Ended {
     }
 }
 
+/// Runs `check` if a lab can be entered on `ground` and has what a chapter needs.
+pub fn on_with(needs: &[Need], ground: Ground, check: impl FnOnce() -> Result<()>) -> Ended {
+    match missing(ground).or_else(|| lacking(needs, ground)) {
+        Some(skip) => skip.ended(),
+        None => ended(check()),
+    }
+}
+
+/// Why a lab that can be entered is not enough.
+fn lacking(needs: &[Need], ground: Ground) -> Option<Skip> {
+    if !needs.contains(&Need::CgroupDelegation) {
+        return None;
+    }
+    static AS_ROOT: OnceLock<Option<String>> = OnceLock::new();
+    static AS_USER: OnceLock<Option<String>> = OnceLock::new();
+    let known = if ground == Ground::Root { &AS_ROOT } else { &AS_USER };
+    let has_cgroups = ["test", "-e", OWN].map(Into::into).to_vec();
+    known
+        .get_or_init(|| try_it(ground, has_cgroups).map(|_| NO_CGROUPS.to_owned()))
+        .clone()
+        .map(Skip::Avoidable)
+}
+
 /// A trial's end from its result.
 pub fn ended(result: Result<()>) -> Ended {
     result.map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:#}")))
@@ -58,12 +84,12 @@ pub fn missing(ground: Ground) -> Option<Skip> {
     static AS_ROOT: OnceLock<Option<String>> = OnceLock::new();
     static AS_USER: OnceLock<Option<String>> = OnceLock::new();
     let known = if ground == Ground::Root { &AS_ROOT } else { &AS_USER };
-    known.get_or_init(|| try_it(ground)).clone().map(Skip::Avoidable)
+    known.get_or_init(|| try_it(ground, vec!["true".into()])).clone().map(Skip::Avoidable)
 }
 
-/// Enters a lab for nothing; what went wrong.
-fn try_it(ground: Ground) -> Option<String> {
-    let job = Job::Command(vec!["true".into()]);
+/// Enters a lab for a command that says nothing; what went wrong.
+fn try_it(ground: Ground, command: Vec<OsString>) -> Option<String> {
+    let job = Job::Command(command);
     let spec = Spec { ground, programs: Vec::new(), demo: None, job };
     let tried = lab::command(&spec).and_then(|mut command| Ok(command.stdin(Stdio::null()).output()?));
     match tried {

@@ -1,4 +1,4 @@
-//! The host as it must stay: mounts, sysctls, a folder of its own, and our processes.
+//! The host as it must stay: mounts, control groups, sysctls, a folder of its own, and our processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use workshop::clean::{self, Leftover};
 
+use crate::cgroups;
 use crate::somebody::SOMEBODY;
 
 /// Counters and random numbers: they change by themselves.
@@ -37,6 +38,7 @@ pub struct Look {
     sysctls: BTreeMap<PathBuf, String>,
     files: BTreeMap<PathBuf, (u32, String)>,
     devices: Vec<u32>,
+    cgroups: cgroups::Groups,
     leftovers: BTreeSet<Leftover>,
 }
 
@@ -89,6 +91,7 @@ impl Host {
                 .iter()
                 .map(|device| fs::metadata(device).map_or(0, |about| about.mode()))
                 .collect(),
+            cgroups: cgroups::look(),
             leftovers: clean::find()?.into_iter().collect(),
         })
     }
@@ -130,6 +133,7 @@ impl Look {
         if self.devices != after.devices {
             harm.push(format!("the modes of devices: {:?}, now {:?}", self.devices, after.devices));
         }
+        harm.extend(cgroups::harm(&self.cgroups, &after.cgroups));
         harm.extend(after.leftovers.difference(&self.leftovers).map(|left| format!("left behind: {left}")));
         harm
     }

@@ -23,6 +23,7 @@ fn main() {
         Some("delete") => delete(folder),
         Some("fill") => fill_the_temporary_folders(),
         Some("kill") => kill_everybody(),
+        Some("freeze") => freeze_everywhere(),
         Some("bomb") => fork_without_end(Some(Duration::from_secs(2))),
         Some("endless-bomb") => fork_without_end(None),
         _ => {
@@ -107,6 +108,46 @@ fn kill_everybody() {
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
     for pid in (1..70_000).filter(|pid| *pid != std::process::id() as i32) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+/// In every cgroup in sight a new one with a process that is frozen, and the worst settings that there are.
+fn freeze_everywhere() {
+    let top = std::path::Path::new("/sys/fs/cgroup");
+    let below = fs::read_dir(top).into_iter().flatten().flatten().map(|entry| entry.path());
+    for folder in std::iter::once(top.to_owned()).chain(below) {
+        let quay = folder.join("quay");
+        let _ = fs::create_dir(&quay);
+        for name in ["cpuset.cpus", "cpuset.mems"] {
+            let _ = fs::read(folder.join(name)).and_then(|list| fs::write(quay.join(name), list));
+        }
+        // SAFETY: this process has one thread; the child only sleeps.
+        match unsafe { fork() } {
+            Ok(ForkResult::Parent { child }) => {
+                let _ = fs::write(quay.join("cgroup.procs"), child.to_string());
+            }
+            _ => loop {
+                nix::unistd::pause();
+            },
+        }
+        let settings = [
+            ("freezer.state", "FROZEN"),
+            ("cgroup.freeze", "1"),
+            ("pids.max", "1"),
+            ("cpu.max", "1000 1000000"),
+            ("cpu.cfs_quota_us", "1000"),
+            ("devices.deny", "a"),
+            ("notify_on_release", "1"),
+            ("release_agent", "/tmp/broken"),
+            ("cgroup.subtree_control", "-pids"),
+        ];
+        for (place, (name, value)) in settings.iter().flat_map(|one| [(&quay, one), (&folder, one)]) {
+            let is_freezer = name.contains("freeze");
+            // Frozen ourselves, we could not do worse.
+            if !is_freezer || place == &quay {
+                let _ = fs::write(place.join(name), value);
+            }
+        }
     }
 }
 

@@ -7,6 +7,8 @@
 mod attack;
 #[path = "probe/careless.rs"]
 mod careless;
+#[path = "probe/cgroup.rs"]
+mod cgroup;
 #[path = "probe/ipc.rs"]
 mod ipc;
 #[path = "probe/net.rs"]
@@ -27,7 +29,7 @@ use nix::unistd::{chdir, chroot, fchdir};
 /// Name, what it does, and the function; the function's text goes to stdout.
 type Probe = (&'static str, &'static str, fn(&[String]) -> Result<String, String>);
 
-const PROBES: [Probe; 25] = [
+const PROBES: [Probe; 31] = [
     ("fds", "the numbers of the open descriptors", fds),
     ("devices", "every node below /dev: type, major:minor, name", devices),
     ("flags", "for each FILE the restrictions of its mount: ro nosuid nodev noexec", flags),
@@ -45,6 +47,17 @@ const PROBES: [Probe; 25] = [
     ("hear", "PORT: wait a second for one datagram; what came, and from where", net::hear),
     ("lookup", "NAME [A|AAAA|PTR|TXT|ANY [SERVER]]: what the name server says", net::lookup),
     ("forge", "MAC SOURCE DESTINATION PORT: put a datagram of one's own making on the cable", net::forge),
+    ("eat", "MEMORY: touch 16m, say `ready`, and hold it until SIGTERM", cgroup::eat),
+    ("burn", "SECONDS: keep a processor busy; how much of it was ours", cgroup::burn),
+    ("write", "FILE BYTES: write past the page cache; how long it took", cgroup::write),
+    ("hold", "say `ready` and wait for SIGTERM", cgroup::hold),
+    ("ticks", "count until SIGTERM", cgroup::ticks),
+    ("device", "b|c MAJOR MINOR: make the node /dev/probe-node, and open it", cgroup::device),
+    (
+        "fork-bomb",
+        "[hold]: fork until the kernel refuses; how often that worked; stay so until SIGTERM",
+        fork_bomb,
+    ),
     ("attack", "NAME ..: one attack of the escape lab", attack::attack),
     ("careless", "MISTAKE ..: run a container, and make one mistake", careless::careless),
     (
@@ -56,7 +69,6 @@ const PROBES: [Probe; 25] = [
     ("capabilities", "the five sets, asked of the kernel without /proc", security::capabilities),
     ("key-add", "NAME: put a key into the session keyring", security::key_add),
     ("key-find", "NAME: whether the session keyring has that key", security::key_find),
-    ("fork-bomb", "fork until the kernel refuses; how often that worked", fork_bomb),
 ];
 
 fn main() -> ExitCode {
@@ -183,7 +195,7 @@ fn orphan(_: &[String]) -> Result<String, String> {
     Ok(if heard > 0 { "it was told to us" } else { "silence" }.to_owned())
 }
 
-fn fork_bomb(_: &[String]) -> Result<String, String> {
+fn fork_bomb(words: &[String]) -> Result<String, String> {
     let mut children = Vec::new();
     let refusal = loop {
         // SAFETY: this process has one thread; the child only sleeps.
@@ -198,6 +210,10 @@ fn fork_bomb(_: &[String]) -> Result<String, String> {
             return Err("20,000 processes and still no limit".into());
         }
     };
+    if words.first().is_some_and(|word| word == "hold") {
+        println!("{} processes, then: {refusal}", children.len());
+        cgroup::hold(&[])?;
+    }
     for child in &children {
         let _ = nix::sys::signal::kill(*child, nix::sys::signal::Signal::SIGKILL);
     }

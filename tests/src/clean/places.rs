@@ -4,15 +4,17 @@
 //! none of a lab's (labs have theirs); a cgroup lives while a process is in it; a folder while the process
 //! whose number it carries does, or while it is young.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
 
 use super::{Leftover, Places};
+use crate::lab::cgroups;
 
 /// A folder without a process number in its name is somebody's for so long after its last change.
 const YOUNG: Duration = Duration::from_secs(600);
@@ -79,12 +81,18 @@ pub fn cgroups(top: &Path, dying: &[Leftover]) -> Vec<Leftover> {
 fn search(folder: &Path, dying: &[Leftover], found: &mut Vec<Leftover>) {
     for path in subfolders(folder) {
         let ours = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gantry"));
+        let of_use = || cgroups::is_note(&path) && labs_live_in(folder, dying);
         if !ours {
             search(&path, dying, found);
-        } else if !inhabited(&path, dying) {
+        } else if !inhabited(&path, dying) && !of_use() {
             innermost_first(&path, found);
         }
     }
+}
+
+/// A note about a controller is of use to all labs beside it.
+fn labs_live_in(folder: &Path, dying: &[Leftover]) -> bool {
+    subfolders(folder).iter().any(|path| cgroups::is_lab(path) && inhabited(path, dying))
 }
 
 fn innermost_first(folder: &Path, found: &mut Vec<Leftover>) {
@@ -94,8 +102,13 @@ fn innermost_first(folder: &Path, found: &mut Vec<Leftover>) {
     found.push(Leftover::Cgroup(folder.to_owned()));
 }
 
-/// Whether a process is in it or below it that is not about to be killed. Unreadable counts as inhabited.
+/// Whether a process is in it or below it that is not about to be killed, or its keeper lives and holds the lock.
+/// Unreadable counts as inhabited.
 fn inhabited(folder: &Path, dying: &[Leftover]) -> bool {
+    let kept = |file| Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err();
+    if File::open(folder).is_ok_and(kept) {
+        return true;
+    }
     let dies = |number: &str| {
         dying.iter().any(|one| matches!(one, Leftover::Process { pid, .. } if pid.to_string() == number))
     };

@@ -94,6 +94,24 @@ fn a_cgroup_is_left_when_only_dying_processes_are_inside() {
 }
 
 #[test]
+fn a_cgroup_whose_keeper_lives_is_let_be_and_so_is_its_note() {
+    use nix::fcntl::{Flock, FlockArg};
+    let scratch = Scratch::new("clean").unwrap();
+    let places = places(&scratch);
+    for name in ["gantry-lab-7", "gantry-on.io", "memory/gantry-lab-7"] {
+        fs::create_dir_all(places.cgroup.join(name)).unwrap();
+        fs::write(places.cgroup.join(name).join("cgroup.procs"), "").unwrap();
+    }
+    let at = |name: &str| Leftover::Cgroup(places.cgroup.join(name));
+    let keeper = fs::File::open(places.cgroup.join("gantry-lab-7")).unwrap();
+    let keeper = Flock::lock(keeper, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
+    assert_eq!(find_in(&places).unwrap(), [at("memory/gantry-lab-7")]);
+    drop(keeper);
+    let all = [at("gantry-lab-7"), at("gantry-on.io"), at("memory/gantry-lab-7")];
+    assert_eq!(find_in(&places).unwrap(), all);
+}
+
+#[test]
 fn folders_and_links_are_ours_by_name_and_left_when_their_maker_is_gone() {
     let scratch = Scratch::new("clean").unwrap();
     let places = places(&scratch);

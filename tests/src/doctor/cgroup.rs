@@ -11,6 +11,7 @@ use nix::unistd::{AccessFlags, access};
 use super::place::{Place, read};
 use super::probe::{Gap, Probe};
 use crate::course::Need;
+use crate::lab;
 
 /// The controllers of chapter 6.
 const WANTED: [&str; 5] = ["cpu", "memory", "io", "pids", "cpuset"];
@@ -32,8 +33,10 @@ struct Facts {
 
 /// Looks at this machine's control groups.
 pub fn probe(place: &Place) -> Probe {
-    let mut facts = Facts::of(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
-    if let Some(folder) = facts.folder() {
+    let (mountinfo, own) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
+    let mut facts = Facts::of(&mountinfo, &own);
+    // Where a lab would make its group: root takes the top.
+    if let Some(folder) = lab::cgroups::base_in_v2(&mountinfo, &own, place.root) {
         let controllers = read(&folder.join("cgroup.controllers").to_string_lossy());
         facts.version2 = controllers.split_whitespace().map(str::to_owned).collect();
         let may = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
@@ -63,10 +66,6 @@ impl Facts {
         facts.own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").to_owned();
         facts
     }
-
-    fn folder(&self) -> Option<PathBuf> {
-        Some(self.unified.as_ref()?.join(self.own.trim_start_matches('/')))
-    }
 }
 
 fn judge(facts: &Facts, place: &Place) -> Probe {
@@ -79,7 +78,9 @@ fn judge(facts: &Facts, place: &Place) -> Probe {
     if !facts.version1.is_empty() && !has(&facts.version2, "memory") {
         let seen =
             if facts.unified.is_some() { "hybrid: version 1 has the controllers" } else { "version 1" };
-        return Probe::missing(name, seen, old_hierarchy(place));
+        let gap = old_hierarchy(place);
+        // Root's labs have groups in the hierarchies of version 1.
+        return if place.root { Probe::partly(name, seen, gap) } else { Probe::missing(name, seen, gap) };
     }
     let lacking: Vec<&str> = WANTED.into_iter().filter(|name| !has(&facts.version2, name)).collect();
     if !facts.writable {
@@ -102,7 +103,7 @@ fn judge(facts: &Facts, place: &Place) -> Probe {
 
 fn old_hierarchy(place: &Place) -> Gap {
     let means = if place.root {
-        "Chapter 6 shows version 2 with version 1 beside it; here only the half about version 1 runs, as root."
+        "Chapter 6 shows version 2 with version 1 beside it; here, as root, all of it runs on version 1."
     } else {
         "Chapter 6 needs version 2, which an ordinary user can be given a part of."
     };
@@ -136,10 +137,10 @@ mod tests {
     fn the_hierarchies_are_read() {
         let hybrid = Facts::of(HYBRID, "9:name=systemd:/\n0::/init.scope\n");
         assert_eq!(hybrid.version1, words("memory cpu cpuacct"));
-        assert_eq!(hybrid.folder().unwrap(), Path::new("/sys/fs/cgroup/unified/init.scope"));
+        assert_eq!(hybrid.own, "/init.scope");
         let unified = Facts::of(UNIFIED, "0::/user.slice/user-1000.slice\n");
         assert!(unified.version1.is_empty());
-        assert_eq!(unified.folder().unwrap(), Path::new("/sys/fs/cgroup/user.slice/user-1000.slice"));
+        assert_eq!(unified.unified.as_deref(), Some(Path::new("/sys/fs/cgroup")));
     }
 
     #[test]
@@ -148,6 +149,7 @@ mod tests {
         let probe = judge(&facts, &Place::default());
         assert_eq!(probe.outcome, Outcome::Missing);
         assert!(probe.seen.starts_with("hybrid") && probe.fix.contains("unified_cgroup_hierarchy"));
+        assert_eq!(judge(&facts, &Place { root: true, ..Place::default() }).outcome, Outcome::Partly);
         let wsl = Place { wsl: Some(2), ..Place::default() };
         assert!(judge(&facts, &wsl).fix.contains(".wslconfig"));
     }

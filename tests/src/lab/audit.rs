@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
-/// Mounts and processes at one moment, as a process in these namespaces sees them.
+use super::cgroups;
+
+/// Mounts, control groups and processes at one moment, as a process in these namespaces sees them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     mounts: BTreeSet<String>,
+    cgroups: BTreeSet<PathBuf>,
     processes: BTreeSet<i32>,
 }
 
@@ -18,7 +22,9 @@ impl Snapshot {
         let mounts = table.lines().map(|line| line.split(' ').take(5).collect::<Vec<_>>().join(" "));
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        Snapshot { mounts: mounts.collect(), processes: processes.collect() }
+        // Only the lab's own: what others do with the machine's is not ours to judge.
+        let cgroups = cgroups::own().iter().flat_map(|top| cgroups::tree(top)).collect();
+        Snapshot { mounts: mounts.collect(), cgroups, processes: processes.collect() }
     }
 
     /// What is there now and was not then, or the other way round; one line each.
@@ -29,6 +35,8 @@ impl Snapshot {
         let mut all: Vec<String> =
             now.mounts.difference(&self.mounts).map(|line| mount("left", line)).collect();
         all.extend(self.mounts.difference(&now.mounts).map(|line| mount("gone", line)));
+        let groups = now.cgroups.difference(&self.cgroups);
+        all.extend(groups.map(|folder| format!("cgroup left: {}", folder.display())));
         all.extend(
             now.processes.difference(&self.processes).map(|pid| format!("process left: {}", name_of(*pid))),
         );
@@ -74,9 +82,24 @@ mod tests {
 
     #[test]
     fn a_left_mount_and_a_gone_one_are_told_apart() {
-        let then = Snapshot { mounts: ["1 0 8:1 / /old".to_owned()].into(), processes: [1].into() };
-        let now = Snapshot { mounts: ["2 0 0:5 / /new".to_owned()].into(), processes: [1].into() };
+        let then = Snapshot {
+            mounts: ["1 0 8:1 / /old".to_owned()].into(),
+            processes: [1].into(),
+            ..Snapshot::default()
+        };
+        let now = Snapshot {
+            mounts: ["2 0 0:5 / /new".to_owned()].into(),
+            processes: [1].into(),
+            ..Snapshot::default()
+        };
         assert_eq!(then.differences(&now), ["mount left: /new", "mount gone: /old"]);
         assert!(then.differences(&then.clone()).is_empty());
+    }
+
+    #[test]
+    fn a_left_cgroup_is_told_by_its_folder() {
+        let now = Snapshot { cgroups: ["/sys/fs/cgroup/gantry/quay".into()].into(), ..Snapshot::default() };
+        let left = Snapshot::default().differences(&now);
+        assert_eq!(left, ["cgroup left: /sys/fs/cgroup/gantry/quay"]);
     }
 }

@@ -1,8 +1,9 @@
 //! Entering a lab: the steps from an ordinary process to the first process of the lab.
 //!
 //! ```text
-//! caller ── runs us again ──▶ outer: namespaces, files, users ── fork ──▶ PID 1: /proc, name, lo
-//!                                    waits, passes the code on              └─ fork ─▶ the job
+//! caller ── runs us again ──▶ keeper: cgroups ── fork ──▶ outer: namespaces, files, users ── fork ──▶ PID 1: /proc,
+//!                             waits, removes them         waits, passes the code on                   name, lo
+//!                                                                                                      └─ fork ─▶ the job
 //! ```
 //! Each of them dies with the one before it, so a lab never outlives its caller.
 
@@ -17,6 +18,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Uid, fchownat, fork};
 
+use super::cgroups::{self, Groups, Seats};
 use super::{Ground, SPEC, Spec, WORK, ignore_terminal_keys, init, prepare, users};
 
 /// The entry of the hidden subcommand `lab-enter`; the exit code.
@@ -36,18 +38,32 @@ fn spec() -> Result<Spec> {
 }
 
 fn enter(spec: &Spec) -> Result<u8> {
-    die_with_parent()?;
     ignore_terminal_keys();
+    if spec.ground == Ground::Root {
+        users::require_root()?;
+    }
+    let groups = Groups::make(spec.ground);
+    if groups.is_empty() {
+        return lab(spec, Seats::default());
+    }
+    cgroups::keep(groups, |seats| lab(spec, seats))
+}
+
+/// From a process of the machine to the lab.
+fn lab(spec: &Spec, mut seats: Seats) -> Result<u8> {
+    die_with_parent()?;
+    seats.enter()?;
     match (spec.ground, users::is_root()) {
         (Ground::Root, _) => {
-            users::require_root()?;
             unshare(CloneFlags::CLONE_NEWNS).context("unshare mount namespace")?;
             prepare::lay_out(spec)?;
+            seats.show()?;
         }
         (Ground::User, true) => {
             // Laid out by root, then locked by the kernel: inside, read-only cannot be undone.
             unshare(CloneFlags::CLONE_NEWNS).context("unshare mount namespace")?;
             prepare::lay_out(spec)?;
+            seats.show()?;
             give(Path::new(WORK))?;
             users::drop_root()?;
             die_with_parent()?;
@@ -57,6 +73,7 @@ fn enter(spec: &Spec) -> Result<u8> {
             users::become_root_in_user_namespace()?;
             unshare(CloneFlags::CLONE_NEWNS).context("unshare mount namespace")?;
             prepare::lay_out(spec)?;
+            seats.show()?;
             // A second one: what the first has made read-only, its root could undo, and the user's own files
             // would be within reach.
             users::become_root_in_user_namespace()?;
@@ -68,7 +85,9 @@ fn enter(spec: &Spec) -> Result<u8> {
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
-    unshare(rest).context("unshare the lab's namespaces")?;
+    // The cgroup namespace once more, so that it belongs to the user namespace of the lab.
+    unshare(rest | seats.namespace()).context("unshare the lab's namespaces")?;
+    seats.settle()?;
     in_first_process(spec)
 }
 

@@ -12,7 +12,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, chdir, execvp, fork, sethostname};
 
-use super::{Ground, HOME, Job, SPEC, Snapshot, Spec, WORK, enter, prepare};
+use super::{Ground, HOME, Job, SPEC, Snapshot, Spec, WORK, cgroups, enter, prepare};
 
 /// The most processes in a lab on unprivileged ground: a fork bomb ends here.
 const MOST_PROCESSES: u64 = 512;
@@ -41,6 +41,8 @@ pub fn serve(spec: &Spec) -> Result<u8> {
     if let Job::Test(..) = spec.job {
         crate::stage::report_leaks(&what_is_left(&before));
     }
+    // What is frozen cannot die, and we could not end before it.
+    cgroups::thaw_own();
     Ok(code)
 }
 

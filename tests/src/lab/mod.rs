@@ -1,7 +1,7 @@
 //! The namespace lab: a throw-away machine of namespaces in which no mistake hurts.
 //!
-//! A lab has mount, PID, network, IPC and UTS namespaces of its own, and a user namespace unless it is
-//! asked for on the ground of real root. The host's files are there for reading; `/run`, `/tmp`, `/var/tmp`
+//! A lab has mount, PID, network, IPC and UTS namespaces of its own, a user namespace unless it is asked for on the
+//! ground of real root, and control groups of its own where it may ([`cgroups`]). The host's files are there for reading; `/run`, `/tmp`, `/var/tmp`
 //! and `/dev/shm` are fresh and empty. When its first process ends, the kernel removes all of it.
 //!
 //! It is entered by running this program again ([`enter::main`]), because namespaces can be entered by a
@@ -10,6 +10,7 @@
 //! The other kind of lab, a kernel of one's own, is [`crate::vm`].
 
 mod audit;
+pub mod cgroups;
 pub mod enter;
 mod init;
 pub mod kernel;

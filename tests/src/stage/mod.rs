@@ -5,6 +5,7 @@
 //! runner gives every test a lab of its own, and fails a test that leaves anything behind.
 
 pub mod case;
+pub mod cgroups;
 pub mod check;
 pub mod internet;
 pub mod kernel;
@@ -12,6 +13,18 @@ pub mod runner;
 pub mod verdict;
 pub mod wire;
 
+#[path = "../../stages/cgroup.rs"]
+mod cgroup;
+#[path = "../../stages/cgroup_attacks.rs"]
+mod cgroup_attacks;
+#[path = "../../stages/cgroup_end.rs"]
+mod cgroup_end;
+#[path = "../../stages/cgroup_io.rs"]
+mod cgroup_io;
+#[path = "../../stages/cgroup_life.rs"]
+mod cgroup_life;
+#[path = "../../stages/cgroup_stats.rs"]
+mod cgroup_stats;
 #[path = "../../escapes/mod.rs"]
 pub mod escapes;
 #[path = "../../stages/mount.rs"]
@@ -90,6 +103,7 @@ pub fn of_chapter(number: u8) -> &'static [Test] {
         3 => uts_ipc::TESTS,
         4 => user::TESTS,
         5 => network::TESTS,
+        6 => cgroup::TESTS,
         8 => security::TESTS,
         _ => &[],
     }

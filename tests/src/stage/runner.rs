@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::Line;
@@ -59,6 +61,9 @@ pub struct Report {
 
 /// How long one test may take before its lab is closed.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long the clean-up of a lab that is closed may take.
+const GRACE: Duration = Duration::from_secs(12);
 
 /// How many labs run at once.
 const AT_ONCE: usize = 2;
@@ -144,11 +149,15 @@ fn text(mut pipe: impl Read) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Waits for the child; past the limit it is killed, and its lab with it.
+/// Waits for the child; past the limit it is told to end its lab, and killed if it does not.
 fn ends_in_time(child: &mut Child) -> Result<bool> {
-    let ended = crate::sys::wait_for_exit(child.id() as i32, LIMIT).context("wait for a lab")?;
+    let pid = child.id() as i32;
+    let ended = crate::sys::wait_for_exit(pid, LIMIT).context("wait for a lab")?;
     if !ended {
-        child.kill().context("kill a lab")?;
+        kill(Pid::from_raw(pid), Signal::SIGTERM).context("end a lab")?;
+        if !crate::sys::wait_for_exit(pid, GRACE).context("wait for a lab")? {
+            child.kill().context("kill a lab")?;
+        }
     }
     child.wait().context("wait for a lab")?;
     Ok(ended)

@@ -1,0 +1,240 @@
+//! The folder `gantry` in which containers' cgroups come and go, one at a time.
+//!
+//! ```text
+//! TOP/gantry             locked while a cgroup is made or swept
+//!            /NAME       locked by its runner for as long as that lives
+//! ```
+//! The lock (flock(2) on the open folder of the first tree) is the sign of life: the kernel drops it when the last
+//! descriptor is closed, whoever ends the runner and how. A cgroup whose lock is free is nobody's: what is left in it is
+//! killed, and it is removed. All who see the same tree see the same lock, through whichever mount.
+//!
+//! Invariant: a cgroup is made and locked in the first tree before there is anything of it in another, and removed from
+//! the first tree last.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{fstat, stat};
+use process::{Context, Error, Result};
+
+use crate::folder::{folders_in, open_folder};
+use crate::place::{Place, Top};
+use crate::{Cgroup, Controller, Folder, Version, cpuset, subtree};
+
+/// How often we begin again because somebody has removed the folder that we were about to lock.
+const TRIES: usize = 64;
+
+/// The locked folder.
+pub struct Yard<'a> {
+    place: &'a Place,
+    /// Of each tree, in the order of the tops.
+    folders: Vec<Folder>,
+    refused: Vec<(Controller, Error)>,
+    _lock: Flock<OwnedFd>,
+}
+
+impl Yard<'_> {
+    // ANCHOR: enter
+    /// Makes the folder where there is none, with all controllers that there are, and waits for its lock.
+    ///
+    /// # Errors
+    /// Nothing can be made there.
+    pub fn enter(place: &Place) -> Result<Yard<'_>> {
+        for _ in 0..TRIES {
+            let made = Yard::try_enter(place);
+            match made {
+                Ok(Some(yard)) => return Ok(yard),
+                Ok(None) => {}
+                // Removed between two of our steps, by one who found it empty.
+                Err(error) if [Errno::ENOENT, Errno::ENODEV].contains(&error.errno) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let first = place.tops.first().map(|top| top.gantry().display().to_string());
+        Err(Error::refused("lock", first.unwrap_or_default(), "it vanished each time that we made it"))
+    }
+
+    fn try_enter(place: &Place) -> Result<Option<Yard<'_>>> {
+        let Some(first) = place.tops.first() else {
+            let cause = "no tree of cgroups here is ours to write; `controllers` shows what there is";
+            return Err(Error::refused("make a cgroup", "", cause));
+        };
+        let path = first.gantry();
+        make_way(first)?;
+        make(&path)?;
+        let Some(lock) = lock(&Folder::open(first.version, &[], &path)?, FlockArg::LockExclusive)? else {
+            return Ok(None);
+        };
+        let (mut folders, mut refused) = (Vec::new(), Vec::new());
+        for top in &place.tops {
+            make_way(top)?;
+            let folder = make(&top.gantry()).and_then(|()| open(top, &top.gantry()))?;
+            refused.extend(hand_down(top, &folder)?);
+            folders.push(folder);
+        }
+        Ok(Some(Yard { place, folders, refused, _lock: lock }))
+    }
+    // ANCHOR_END: enter
+
+    // ANCHOR: create
+    /// Makes a container's cgroup, and locks it for this process.
+    ///
+    /// # Errors
+    /// The name is taken.
+    pub fn create(&self, name: &str) -> Result<Cgroup> {
+        check_name(name)?;
+        let (mut folders, mut held) = (Vec::new(), None);
+        for (top, parent) in self.place.tops.iter().zip(&self.folders) {
+            match self.create_in(top, parent, name) {
+                Ok(folder) => folders.push(folder),
+                Err(error) => {
+                    folders.iter().rev().for_each(|made: &Folder| drop(fs::remove_dir(&made.path)));
+                    return Err(error);
+                }
+            }
+            if held.is_none() {
+                held = lock(&folders[0], FlockArg::LockExclusiveNonblock)?;
+            }
+        }
+        Ok(Cgroup::new(name, folders, held, self.refused.clone()))
+    }
+
+    fn create_in(&self, top: &Top, parent: &Folder, name: &str) -> Result<Folder> {
+        let path = parent.path.join(name);
+        fs::create_dir(&path).during("mkdir", path.display()).map_err(|error| match error.errno {
+            Errno::EEXIST => error.because("a container of this name is running"),
+            _ => error,
+        })?;
+        let folder = open(top, &path)?.with_what_is_there();
+        let usable = match folder.read("cgroup.type") {
+            Ok(kind) if kind.trim() == "domain invalid" => {
+                let cause = "the cgroup around it divides threads, not processes";
+                Err(Error::refused("make a cgroup in", parent.path.display(), cause))
+            }
+            _ => cpuset::inherit(&folder, parent),
+        };
+        usable.inspect_err(|_| drop(fs::remove_dir(&path)))?;
+        Ok(folder)
+    }
+    // ANCHOR_END: create
+
+    // ANCHOR: sweep
+    /// Removes the cgroups of runners that are gone, with whatever still runs in them; how many.
+    ///
+    /// # Errors
+    /// One of them cannot be removed.
+    pub fn sweep(&self) -> Result<usize> {
+        let mut swept = 0;
+        for name in names(self.place)? {
+            if self.is_held(&name)? {
+                continue;
+            }
+            let mut found = Cgroup::open(self.place, &name)?;
+            if found.take_over()? {
+                found.remove()?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Whether its runner lives: the lock on its folder in the first tree is taken. Three calls, for there may be many.
+    fn is_held(&self, name: &str) -> Result<bool> {
+        match open_folder(self.folders[0].as_fd(), Path::new(name)) {
+            Err(Errno::ENOENT) => Ok(false),
+            folder => {
+                let folder = folder.during("open", name)?;
+                Ok(Flock::lock(folder, FlockArg::LockExclusiveNonblock).is_err())
+            }
+        }
+    }
+    // ANCHOR_END: sweep
+}
+
+/// Removes the folder where nobody is in it any more.
+pub fn tidy(place: &Place) {
+    let held =
+        |first: &Top| lock(&Folder::open(first.version, &[], &first.gantry())?, FlockArg::LockExclusive);
+    if let Some(Ok(Some(_lock))) = place.tops.first().map(held) {
+        place.tops.iter().rev().for_each(|top| drop(fs::remove_dir(top.gantry())));
+    }
+}
+
+/// The names of all cgroups of ours, dead ones included.
+///
+/// # Errors
+/// A folder that we may not read.
+pub fn names(place: &Place) -> Result<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for top in &place.tops {
+        match open(top, &top.gantry()) {
+            Err(error) if error.errno == Errno::ENOENT => {}
+            folder => {
+                let folder = folder?;
+                all.extend(folders_in(folder.as_fd()).during("read", folder.path.display())?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// A name is one folder: no path, nothing hidden.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if (1..=63).contains(&name.len()) && name.chars().all(good) && !name.starts_with('.') {
+        return Ok(());
+    }
+    let cause = "a cgroup's name has letters, digits, `_`, `-` and `.`, and at most 63 of them";
+    Err(Error::refused("use the name", name, cause))
+}
+
+fn open(top: &Top, path: &Path) -> Result<Folder> {
+    Folder::open(top.version, &top.controllers, path)
+}
+
+fn make(path: &Path) -> Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error).during("mkdir", path.display()),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the folders down to the top; those that were there keep their processes.
+fn make_way(top: &Top) -> Result<()> {
+    top.way.iter().filter(|folder| !folder.exists()).try_for_each(|folder| make(folder))
+}
+
+/// Hands controllers down from the root to `gantry`, and to the containers in it; what was refused.
+fn hand_down(top: &Top, gantry: &Folder) -> Result<Vec<(Controller, Error)>> {
+    if top.version == Version::V1 {
+        cpuset::inherit_along(&top.way, top)?;
+        cpuset::inherit(gantry, &open(top, top.folder())?)?;
+        return Ok(Vec::new());
+    }
+    let mut refused = Vec::new();
+    for path in &top.way {
+        // A folder above our own place is read, and changed only if it lets us.
+        refused = subtree::enable(&open(top, path)?, &top.controllers, path == top.folder())?;
+    }
+    refused.extend(subtree::enable(gantry, &top.controllers, false)?);
+    Ok(refused)
+}
+
+/// Locks an open folder; none if another has the lock, or the folder is not there any more.
+pub(crate) fn lock(folder: &Folder, how: FlockArg) -> Result<Option<Flock<OwnedFd>>> {
+    let fd = folder.as_fd().try_clone_to_owned().during("dup", folder.path.display())?;
+    match Flock::lock(fd, how) {
+        Ok(lock) => {
+            let (held, named) = (fstat(folder.as_fd()), stat(&folder.path));
+            let same = matches!((held, named), (Ok(held), Ok(named)) if held.st_ino == named.st_ino);
+            Ok(same.then_some(lock))
+        }
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno).during("flock", folder.path.display()),
+    }
+}

@@ -1,0 +1,189 @@
+//! Stage 6: what is left of a container when it ends, when it never began, and when its runner is killed.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use super::cgroup::{ALONE, UNSEEN, on_quay, start_quay, stop};
+use super::network_crash::{follow, has_containers};
+use crate::lab::cgroups::{own, tree};
+use crate::stage::case::{Case, children_of, eventually};
+use crate::stage::cgroups::{NAME, Version, hierarchy, none_is_left, read};
+use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
+
+/// How many points of a run are tried.
+const POINTS: usize = 16;
+
+pub fn nothing_is_left_when_a_container_ends(case: &Case) -> Verdict {
+    let scripts = [
+        ("exit 3", 3),
+        ("sleep 1000 & setsid sleep 1000 & exit 4", 4),
+        // Its first process is killed, by its own child's wish: the kernel kills the rest.
+        ("sleep 1000 & probe ticks & exec probe ticks | head -n 1", 0),
+    ];
+    for (script, code) in scripts {
+        on_quay(case, &UNSEEN, script)?.code_is(code)?;
+        none_is_left(&format!("`{script}`"))?;
+    }
+    let killed = start_quay(case, &UNSEEN, &["sh", "-c", "sleep 1000 & exec probe hold"])?;
+    let first = children_of(killed.pid()).first().copied().unwrap_or_default();
+    nix::sys::signal::kill(Pid::from_raw(first), Signal::SIGKILL)?;
+    killed.ends("its first process was killed")?.code_is(137)?;
+    none_is_left("a first process that was killed")?;
+    // Births that fail after the group was made.
+    let words = [&["run"], &ALONE[..], &UNSEEN, &["--", "/no/such/program"]].concat();
+    case.run(&words)?.code_is(127)?;
+    none_is_left("a failed birth")?;
+    on_quay(case, &["--volume", "/no/such/folder:/mnt"], "true")?.code_is(125)?;
+    none_is_left("a mount that was refused")
+}
+
+pub fn what_a_container_made_below_is_removed(case: &Case) -> Verdict {
+    let pids = hierarchy("pids")?;
+    let folder = if pids.version == Version::V1 { "/sys/fs/cgroup/pids" } else { "/sys/fs/cgroup" };
+    let script = format!(
+        "cut -d: -f3 /proc/self/cgroup | sort -u; echo max > {folder}/pids.max; mkdir -p {folder}/pier/mole && echo made; \
+         sleep 1000 & echo $! > {folder}/pier/mole/cgroup.procs && echo moved; exec probe hold"
+    );
+    let running = start_quay(case, &["--cgroup-writable", "--pids-limit", "20"], &["sh", "-c", &script])?;
+    let said = running.out_so_far()?;
+    holds(said.contains("made") && said.contains("moved"), "groups of its own can be made inside", &said)?;
+    holds(said.starts_with("/\n"), "its root is all that it sees", &said)?;
+    // Below its limits, not beside them.
+    same("pids.max", "20".to_owned(), read("pids", NAME, ["pids.max"; 2])?)?;
+    let below = tree(&pids.group(NAME));
+    holds(below.iter().any(|group| group.ends_with("pier/mole")), "they are below", format!("{below:?}"))?;
+    stop(running)?.code_is(0)?;
+    none_is_left("a container with groups of its own")
+}
+
+/// At each of some points of a run its runner is killed; `clean` removes what it left, or the next run.
+pub fn a_killed_runner_leaves_nothing_for_long(case: &Case) -> Verdict {
+    hierarchy("pids")?;
+    // In full life, and while it is paused: the kernel kills the container with its runner.
+    for paused in [false, true] {
+        let running =
+            start_quay(case, &["--pids-limit", "20"], &["sh", "-c", "sleep 1000 & exec probe hold"])?;
+        if paused {
+            case.run(&["pause", NAME])?.code_is(0)?;
+        }
+        running.signal(Signal::SIGKILL)?;
+        running.wait()?.code_is(137)?;
+        // Its name is free again for whom it left behind.
+        on_quay(case, &["--pids-limit", "20"], "exec probe fork-bomb")?
+            .code_is(0)?
+            .out_has("19 processes")?;
+        none_is_left("a runner that was killed, and the next run")?;
+    }
+    let total = killed_at(case, usize::MAX)?;
+    if total < POINTS {
+        return Err(fail("a run makes some system calls", total));
+    }
+    for point in 0..POINTS {
+        killed_at(case, 1 + point * (total - 1) / POINTS)?;
+        if point % 2 == 0 {
+            case.run(&["clean"])?.code_is(0)?;
+        } else {
+            on_quay(case, &["--pids-limit", "20"], "true")?.code_is(0)?;
+        }
+        none_is_left(&format!("a runner killed at point {point} of {POINTS}"))?;
+    }
+    Ok(())
+}
+
+/// Runs a container under ptrace(2), and kills its runner at its `last` step of those that change something. How many
+/// there were.
+fn killed_at(case: &Case, last: usize) -> Result<usize, Trouble> {
+    let mut command = Command::new(case.program());
+    command.arg("run").args(ALONE).args(["--pids-limit", "20", "-m", "64m", "--", "true"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // SAFETY: one system call.
+    unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
+    let child = command.spawn()?;
+    let pid = Pid::from_raw(child.id() as i32);
+    let steps = follow(pid, last, is_a_step);
+    // What is still there was not reaped: an error on the way.
+    let _ = waitpid(pid, None);
+    drop(child);
+    eventually("the container is gone when its runner is", || Ok(!has_containers(&case.binary)))?;
+    steps
+}
+
+/// Opening counts, too: most of what is done here is opening and writing.
+fn is_a_step(number: i64) -> bool {
+    let steps = [
+        libc::SYS_clone3,
+        libc::SYS_flock,
+        libc::SYS_mkdirat,
+        libc::SYS_openat,
+        libc::SYS_openat2,
+        libc::SYS_unlinkat,
+        libc::SYS_write,
+    ];
+    #[cfg(target_arch = "x86_64")]
+    let steps = [&steps[..], &[libc::SYS_mkdir, libc::SYS_rmdir]].concat();
+    steps.contains(&number)
+}
+
+/// What nobody can mean.
+const WRONG: [&[&str]; 22] = [
+    &["--cpus", "0"],
+    &["--cpus", "-1"],
+    &["--cpus", "many"],
+    &["--cpus", "1", "--cpu-quota", "50000"],
+    &["--cpu-period", "1"],
+    &["--cpu-quota", "1"],
+    &["--cpu-shares", "1"],
+    &["-m", "1k"],
+    &["-m", "much"],
+    &["-m", "64m", "--memory-swap", "32m"],
+    &["--memory-swap", "32m"],
+    &["--pids-limit", "0"],
+    &["--pids-limit", "x"],
+    &["--blkio-weight", "5"],
+    &["--blkio-weight", "1001"],
+    &["--cpuset-mems", "4000"],
+    &["--device-cgroup-rule", "x 1:3 rwm"],
+    &["--device-cgroup-rule", "c 1:3 z"],
+    &["--cgroups", "sometimes"],
+    &["--cgroupns", "theirs"],
+    &["--cgroup-parent", "../quay"],
+    &["--cgroup-parent", "/quay/../pier"],
+];
+
+pub fn wrong_use_is_told_in_one_line(case: &Case) -> Verdict {
+    hierarchy("pids")?;
+    for flags in WRONG {
+        let run = on_quay(case, flags, "echo ran")?;
+        // The command line's own words take several lines and end with a hint.
+        let one_line = run.err.contains("--help") || run.err_is_one_line().is_ok();
+        run.code_is(125)?.out_lacks("ran")?.claim(one_line, "one line on stderr")?;
+    }
+    for name in ["../quay", "quay/pier", ".quay", ""] {
+        let run = case.sh(&["--rootfs", "demo", "--network", "none", "--name", name], "echo ran")?;
+        run.code_is(125)?.out_lacks("ran")?.err_is_one_line()?;
+    }
+    none_is_left("wrong use")?;
+    on_quay(case, &["--cpuset-cpus", "4000"], "true")?.code_is(125)?.err_is_one_line()?;
+    none_is_left("a limit that the kernel refused")?;
+    a_parent_stays(case)
+}
+
+/// Below a group that somebody else made; it stays his.
+fn a_parent_stays(case: &Case) -> Verdict {
+    let parent = hierarchy("pids")?.top.join("harbour");
+    fs::create_dir(&parent)?;
+    let run = on_quay(case, &["--cgroup-parent", "/harbour", "--pids-limit", "20"], "exec probe fork-bomb")?;
+    run.code_is(0)?.out_has("19 processes")?;
+    same("groups below the parent", vec![parent.clone()], tree(&parent))?;
+    for top in own() {
+        // In version 1 the engine has made it in the other hierarchies, too, on its way to `gantry`.
+        let _ = fs::remove_dir(top.join("harbour"));
+    }
+    holds(!parent.exists(), "the parent can be removed", parent.display())
+}
