@@ -7,13 +7,14 @@ use process::cli::{self, Floor};
 
 /// The order in which they act: become root, take the host's devices, exchange the root, furnish it, connect it, make it
 /// safe, become the program's user, give up the rest.
-const FLOORS: [Floor; 9] = [
+const FLOORS: [Floor; 10] = [
     cli::FLOOR,
     user::cli::NAMESPACE,
     security::cli::DEVICES,
     mount::cli::FLOOR,
     uts_ipc::cli::FLOOR,
     network::cli::FLOOR,
+    cgroup::cli::FLOOR,
     security::cli::SETTINGS,
     user::cli::IDENTITY,
     security::cli::PRIVILEGES,
