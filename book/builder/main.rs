@@ -45,8 +45,8 @@ enum Verb {
         /// Compare only, and fail where a transcript is out of date
         #[arg(long)]
         check: bool,
-        /// One chapter only
-        chapter: Option<u8>,
+        /// One chapter only (5), or the pages whose names begin so (escapes/07)
+        pages: Option<String>,
     },
     /// Print the whole book to target/gantry/gantry.pdf with Chromium
     Pdf,
@@ -69,7 +69,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Verb::Build { bench: None } => build_once(&site),
         Verb::Serve { port, open } => serve::serve(&site, *port, *open).map(|()| ExitCode::SUCCESS),
         Verb::Check { woven } => check_all(&site, *woven),
-        Verb::Record { check, chapter } => record::run(&site, *check, *chapter).map(|()| ExitCode::SUCCESS),
+        Verb::Record { check, pages } => {
+            record::run(&site, *check, pages.as_deref()).map(|()| ExitCode::SUCCESS)
+        }
         Verb::Pdf => match print_findings(&build::build(&site)?) {
             true => pdf::print(&site).map(|()| ExitCode::SUCCESS),
             false => Ok(ExitCode::FAILURE),

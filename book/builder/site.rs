@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use workshop::course::{Chapter, Course};
 
+/// The folder of the escape lab's pages.
+const ESCAPES: &str = "escapes";
+
 /// A book to build, with all that it is built from.
 #[derive(Debug, Clone)]
 pub struct Site {
@@ -55,6 +58,12 @@ impl Site {
     /// `path` as it is named in messages: relative to the workspace.
     pub fn shown(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.root).unwrap_or(path).to_owned()
+    }
+
+    /// Whether the transcripts of the page `file` are recorded: those of chapters and of the escape lab, which lies in
+    /// a folder of its own.
+    pub fn is_recorded(&self, file: &Path) -> bool {
+        self.chapter_of(file).is_some() || file.starts_with(ESCAPES)
     }
 
     /// The chapter whose page is `file` (`01-process.md`); the start page has none.

@@ -19,6 +19,7 @@ use libtest_mimic::{Arguments, Trial};
 use serde::Deserialize;
 use workshop::course::{Chapter, Course, Need};
 use workshop::lab::Ground;
+use workshop::stage::escapes::{CHAPTER, ESCAPES};
 use workshop::stage::{self, verdict::Outcome};
 use workshop::workspace;
 
@@ -43,7 +44,7 @@ struct Mutant {
     /// What else must be replaced in the same file, so that it compiles.
     #[serde(default)]
     more: Vec<(String, String)>,
-    /// The tests of the stage that must fail.
+    /// The tests of the stage, or the attacks of the escape lab, that must fail.
     #[serde(default)]
     red: Vec<String>,
     /// A test target of the crate that must fail.
@@ -96,7 +97,7 @@ fn needs(chapter: u8) -> Vec<Need> {
     course.and_then(|course| Ok(course.chapter(chapter)?.needs.clone())).unwrap_or_default()
 }
 
-/// The table fits the code: each text stands where it is replaced, each test is one of the stage's.
+/// The table fits the code: each text stands where it is replaced, each test is one of the stage's, or an attack.
 fn in_the_code() -> Result<()> {
     let root = copy::root();
     let course = Course::load(&root)?;
@@ -109,7 +110,8 @@ fn in_the_code() -> Result<()> {
             ensure!(count == 1, "{claim}: {} holds this {count} times, not once:\n{from}", mutant.file);
         }
         for name in &mutant.red {
-            let known = stage::of_chapter(mutant.stage()).iter().any(|test| test.name == name);
+            let attack = mutant.stage() == CHAPTER && ESCAPES.iter().any(|escape| escape.test.name == name);
+            let known = attack || stage::of_chapter(mutant.stage()).iter().any(|test| test.name == name);
             ensure!(known, "{claim}: chapter {} has no test {name}", mutant.stage());
         }
         ensure!(!mutant.red.is_empty() || mutant.cargo_test.is_some(), "{claim}: no test is named");

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use copy::{outcomes, subject_of};
-use ground::{Ended, Skip, ended, on, on_with};
+use ground::{Ended, Skip, ended, judged, kernel, on, on_with};
 use libtest_mimic::{Arguments, Trial};
 use somebody::Somebody;
 use workshop::build;
@@ -72,17 +72,6 @@ fn natively(chapter: u8, ground: Ground, test: &str) -> Ended {
     match outcome {
         Some(outcome) => judged(&outcome),
         None => done,
-    }
-}
-
-fn judged(outcome: &Outcome) -> Ended {
-    match outcome {
-        Outcome::Passed => ended(Ok(())),
-        Outcome::Skipped(why) => Skip::Avoidable(why.clone()).ended(),
-        Outcome::Failed(failure) => {
-            Err(format!("ran      {}\nexpected {}\nseen     {}", failure.ran, failure.expected, failure.seen)
-                .into())
-        }
     }
 }
 
@@ -296,14 +285,6 @@ fn the_same_lab() -> Ended {
         ensure!((&kernel.status, &kernel.stdout) == (&user.status, &user.stdout), "{kernel:?}");
         Ok(())
     })
-}
-
-/// The kernel lab's kernel, found once.
-fn kernel() -> Result<&'static Kernel, Skip> {
-    static KERNEL: OnceLock<Result<Kernel, String>> = OnceLock::new();
-    let found = KERNEL.get_or_init(|| Kernel::find().map_err(|error| format!("{error:#}")));
-    // The places where it was looked for are told by `cargo workshop lab --kernel`; here, one line.
-    found.as_ref().map_err(|why| Skip::Avoidable(why.lines().next().unwrap_or_default().to_owned()))
 }
 
 fn in_kernel(chapter: u8, ground: Ground, test: &str) -> Ended {

@@ -5,6 +5,7 @@
 //! instead.
 
 mod adopt;
+mod attack;
 mod book;
 mod check;
 mod diff;
@@ -135,6 +136,16 @@ enum Verb {
         #[arg(last = true, value_name = "CMD")]
         command: Vec<OsString>,
     },
+    /// List attacks that once led out of a container, or make one: with the defence off, then on
+    Attack {
+        /// The attack: own-executable
+        name: Option<String>,
+        #[command(flatten)]
+        place: Place,
+        /// Attack the reference crate, not yours
+        #[arg(long)]
+        solution: bool,
+    },
     /// Find and remove what a crashed experiment left behind
     Clean,
     /// Show your progress, for a class
@@ -262,6 +273,12 @@ fn answer(here: &Here, verb: Option<Verb>) -> Result<u8> {
         Verb::Release { target } => adopt::release(here, &target),
         Verb::Run { target, place, args } => outside::run(here, &target, place.chosen()?, args),
         Verb::Lab { place, solution, command } => outside::lab(here, place.chosen(), solution, command),
+        Verb::Attack { name: None, .. } => attack::list(),
+        Verb::Attack { name: Some(name), place, solution } => {
+            let place = LearnersPlace { place };
+            let ground = if solution { place.place.chosen() } else { place.chosen()? };
+            attack::one(here, &name, solution, ground)
+        }
         Verb::Clean => Ok(code(workshop::clean::run(&here.root)?)),
         Verb::Report { json } => report::show(here, json),
         Verb::Rootfs => outside::rootfs(here),

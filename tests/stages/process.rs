@@ -5,11 +5,9 @@
 
 use std::fs;
 use std::io::{PipeReader, PipeWriter, Write, pipe};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -19,6 +17,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, mkfifo};
 
+use super::process_descriptors::{a_forgotten_descriptor_leads_nowhere, the_program_starts_clean};
 use super::process_signals::{
     a_signal_to_the_runner_reaches_the_program, ctrl_c_arrives_once, init_ends_with_the_code_of_its_child,
     init_forwards_signals_and_keeps_nothing_open, init_reaps_orphans,
@@ -40,6 +39,7 @@ tests![
     arguments_environment_folder_and_streams_arrive,
     the_runner_ends_as_its_program_ends,
     the_program_starts_clean,
+    a_forgotten_descriptor_leads_nowhere,
     the_program_is_pid_one_and_sees_the_host_in_proc,
     when_pid_one_dies_its_namespace_dies,
     when_the_runner_dies_the_container_dies,
@@ -316,36 +316,6 @@ pub fn the_runner_ends_as_its_program_ends(case: &Case) -> Verdict {
         case.sh(&["--pid", "host"], &format!("kill -{signal} $$; sleep 5"))?.code_is(128 + signal)?;
     }
     Ok(())
-}
-
-pub fn the_program_starts_clean(case: &Case) -> Verdict {
-    // A descriptor that the caller forgot to close.
-    let host = fs::File::open("/etc/passwd")?;
-    let started = case.start_with(&["run", "-e", &lab_path(), "--", "probe", "fds"], |command| {
-        leak_as_seven(command, host)
-    })?;
-    started.wait()?.code_is(0)?.out_is("0 1 2")?;
-    let run = case.run(&["run", "--", "grep", "^Sig[BIC]", "/proc/self/status"])?;
-    run.out_has("SigBlk:\t0000000000000000")?;
-    let ignored =
-        run.out.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:\t")?, 16).ok());
-    run.claim(ignored.is_some_and(|set| set & (1 << 12) == 0), "SIGPIPE is not ignored")?;
-    Ok(())
-}
-
-/// The container's PATH with the lab's own programs.
-pub(super) fn lab_path() -> String {
-    format!("PATH={}/bin:/usr/bin:/bin", crate::lab::HOME)
-}
-
-/// Gives the command `file` as descriptor 7, not close-on-exec.
-pub(super) fn leak_as_seven(command: &mut Command, file: fs::File) {
-    // SAFETY: dup2 is async-signal-safe.
-    unsafe {
-        command.pre_exec(move || {
-            nix::errno::Errno::result(libc::dup2(file.as_raw_fd(), 7)).map(drop).map_err(Into::into)
-        })
-    };
 }
 
 pub fn the_program_is_pid_one_and_sees_the_host_in_proc(case: &Case) -> Verdict {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::process::{held_at_the_gate, lab_path, leak_as_seven, ready};
+use super::process::{held_at_the_gate, ready};
+use super::process_descriptors::{lab_path, leak_as_seven};
 use crate::stage::case::{Case, children_of, eventually, stat_field, state_of};
 use crate::stage::verdict::{Trouble, Verdict, fail, holds};
 

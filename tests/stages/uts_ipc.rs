@@ -9,7 +9,7 @@ use std::process::Command;
 use nix::unistd::{gethostname, sethostname};
 
 use super::mount::full;
-use super::process::lab_path;
+use super::process_descriptors::lab_path;
 use super::uts_ipc_shared::{
     a_container_joins_the_names_of_another, a_kept_file_keeps_the_namespace,
     a_private_container_is_left_alone, a_shared_namespace_lives_until_its_last_process,

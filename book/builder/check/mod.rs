@@ -7,7 +7,7 @@
 mod exercises;
 mod pages;
 mod parts;
-mod site_files;
+pub(crate) mod site_files;
 mod words;
 mod woven;
 
@@ -43,7 +43,7 @@ pub fn check(site: &Site) -> Result<Report> {
     }
     let pages = load_pages(site, &mut findings)?;
     for page in &pages {
-        parts::code_blocks(page, site.chapter_of(&page.name).is_some(), &mut findings);
+        parts::code_blocks(page, site.is_recorded(&page.name), &mut findings);
     }
     site_files::summary(site, &mut findings)?;
     if complete {

@@ -103,14 +103,16 @@ fn headings(page: &Page) -> Vec<(usize, String)> {
 }
 
 /// Code blocks that nobody keeps true: Rust that is not compiled, transcripts that are not recorded.
-pub fn code_blocks(page: &Page, is_chapter: bool, findings: &mut Findings) {
+pub fn code_blocks(page: &Page, is_recorded: bool, findings: &mut Findings) {
     for fence in page.fences() {
         let what = match fence.language() {
             "rust" | "rs" => {
                 "nobody compiles this: show it with `{{#listing file:anchor}}`, or mark it `text`"
             }
             "console" if fence.indent > 0 => "a console block stands at the margin, not in a list",
-            "console" if !is_chapter => "only the transcripts of chapters are recorded: mark this one `text`",
+            "console" if !is_recorded => {
+                "the transcripts of this page are not recorded: mark this one `text`"
+            }
             "" => "say what this is: `console`, `text`, `c`, ..",
             _ => continue,
         };

@@ -10,30 +10,27 @@
 pub mod run;
 pub mod same;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::check::site_files::markdown_files;
 use crate::console::Transcript;
 use crate::fence::Fence;
 use crate::page::Page;
 use crate::record::run::Runner;
 use crate::site::Site;
 
-/// Records, or only compares, the transcripts of all pages or of one chapter's.
+/// Records, or only compares, the transcripts of all pages, of one chapter's, or of those below one folder.
 ///
 /// # Errors
 /// A block cannot be run or told apart; or, when comparing, a transcript is out of date.
-pub fn run(site: &Site, only_compare: bool, chapter: Option<u8>) -> Result<()> {
-    let chapters = match chapter {
-        Some(number) => std::slice::from_ref(site.course.chapter(number)?),
-        None => site.course.chapters.as_slice(),
-    };
+pub fn run(site: &Site, only_compare: bool, wanted: Option<&str>) -> Result<()> {
     let mut stale = 0;
-    for chapter in chapters {
+    for page in pages(site, wanted)? {
         // Each page starts from untouched starters and from no progress.
         let runner = Runner::for_site(site)?;
-        stale += record_page(site, &runner, Path::new(&chapter.file), only_compare)?;
+        stale += record_page(site, &runner, &page, only_compare)?;
     }
     match (stale, only_compare) {
         (0, _) => println!("every transcript is as recorded"),
@@ -44,6 +41,20 @@ pub fn run(site: &Site, only_compare: bool, chapter: Option<u8>) -> Result<()> {
         (stale, false) => println!("{stale} blocks written anew"),
     }
     Ok(())
+}
+
+/// The recorded pages that are meant: `5` a chapter's, `escapes/07` those whose names begin so, none all.
+fn pages(site: &Site, wanted: Option<&str>) -> Result<Vec<PathBuf>> {
+    if let Some(number) = wanted.and_then(|wanted| wanted.parse().ok()) {
+        return Ok(vec![site.course.chapter(number)?.file.clone().into()]);
+    }
+    let mut names = markdown_files(site)?;
+    let begins = |name: &PathBuf| wanted.is_none_or(|wanted| name.to_string_lossy().starts_with(wanted));
+    names.retain(|name| site.is_recorded(name) && begins(name));
+    match names.is_empty() {
+        true => bail!("no recorded page is called {}", wanted.unwrap_or_default()),
+        false => Ok(names),
+    }
 }
 
 /// Runs the blocks of one page; returns how many were out of date.

@@ -7,11 +7,10 @@
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::CloneFlags;
+use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::unistd::{ForkResult, Pid, fork};
 
-use crate::clone3::{Fork, clone3};
 use crate::exit::{Exit, raw_waitid};
 use crate::spawn::close_all_from;
 use crate::{Context, Error, Program, Result, Signals, signals};
@@ -24,13 +23,16 @@ use crate::{Context, Error, Program, Result, Signals, signals};
 pub(crate) fn run(program: &Program) -> Result<u8> {
     // Blocked before the program exists: its SIGCHLD waits for us.
     drop(Signals::block_also(&[Signal::SIGCHLD])?);
-    match clone3(CloneFlags::empty(), None)? {
-        Fork::Child => {
+    // We are a copy of the runner: its environment, its memory and its file are not the container's to read.
+    set_dumpable(false).during("hide", "the memory of PID 1")?;
+    // No namespace is asked for, so fork will do. Filters that containers get forbid clone3 (chapter 8).
+    // SAFETY: we have one thread, as the process had that called `spawn`.
+    match unsafe { fork() }.during("fork", "")? {
+        ForkResult::Child => {
             signals::reset()?;
             Err(program.exec())
         }
-        Fork::Parent { pid: main, pidfd } => {
-            drop(pidfd);
+        ForkResult::Parent { child: main } => {
             // Among the rest is our end of the gate: while it is open, the runner waits for news.
             close_all_from(3);
             let signals = Signals::block_also(&[Signal::SIGCHLD])?;

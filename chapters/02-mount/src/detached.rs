@@ -67,6 +67,17 @@ pub fn restrict(mount: BorrowedFd<'_>, attributes: u64) -> Result<()> {
 }
 // ANCHOR_END: restrict
 
+/// Takes attributes from one mount, and leaves those below it. Where a user namespace may not, it stays as it is.
+///
+/// # Errors
+/// EINVAL: it is no mount, or none of this namespace.
+pub fn release(mount: BorrowedFd<'_>, attributes: u64) -> Result<()> {
+    match api::mount_setattr(mount, 0, 0, attributes) {
+        Ok(()) | Err(Errno::EPERM) => Ok(()),
+        Err(errno) => Err(errno).during("mount_setattr", ""),
+    }
+}
+
 impl AsFd for Detached {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -108,7 +108,9 @@ fn likely_cause(errno: Errno) -> &'static str {
         Errno::ENOSPC => "too many nested namespaces, or the limits in /proc/sys/user are reached",
         Errno::EAGAIN => "too many processes: see `ulimit -u` and pids.max of the cgroup",
         Errno::EDEADLK => "the caller has several threads; a copy of one of them is not safe to go on with",
-        Errno::ENOSYS => "the kernel is older than 5.3, or /proc is not mounted",
+        Errno::ENOSYS => {
+            "the kernel is older than 5.3, /proc is not mounted, or a filter forbids it, as in Docker's containers"
+        }
         _ => "",
     }
 }

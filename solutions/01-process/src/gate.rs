@@ -14,7 +14,7 @@
 //! must close its copy of the other's end, or it would wait for itself forever.
 // ANCHOR_END: head
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
@@ -112,5 +112,11 @@ impl ChildEnd {
             Err(Errno::EAGAIN) => Ok(()),
             _ => Err(Errno::ECANCELED).during("look for the parent", ""),
         }
+    }
+}
+
+impl AsFd for ChildEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

@@ -4,7 +4,7 @@
 //! returns with a running program or with the error of whichever side failed, and in that case no process
 //! is left.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
@@ -146,16 +146,25 @@ fn isolate(program: &Program, isolations: &mut [Box<dyn Isolation>], gate: &Chil
         set_pdeathsig(Signal::SIGKILL).during("set the parent-death signal", "")?;
         gate.still_wanted()?;
     }
-    close_on_exec_from(3)?;
+    close_all_but(gate)?;
     signals::reset()
 }
 // ANCHOR_END: inside
 
-/// Marks every descriptor from `first` on to be closed by exec, whoever opened it; see close_range(2).
-fn close_on_exec_from(first: u32) -> Result<()> {
-    // SAFETY: marks descriptors and closes none.
-    let done = unsafe { libc::close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
-    Errno::result(done).map(drop).during("close_range", "all but 0, 1 and 2")
+/// Closes every descriptor but 0, 1, 2 and the gate, whoever opened it; see close_range(2).
+///
+/// Closed, and not only marked for exec: until then `/proc/self/fd/9` is a path, and as the working directory or the
+/// program it would lead to whatever the caller had open (CVE-2024-21626).
+fn close_all_but(gate: &ChildEnd) -> Result<()> {
+    let kept = gate.as_fd().as_raw_fd() as u32;
+    for (first, last) in [(3, kept.saturating_sub(1)), (3.max(kept + 1), u32::MAX)] {
+        if first <= last {
+            // SAFETY: this child goes on with nothing that owns one of them, and leaves by exec or `_exit`.
+            let done = unsafe { libc::close_range(first, last, 0) };
+            Errno::result(done).during("close_range", format!("{first} to {last}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Closes every descriptor from `first` on. For PID 1, which never executes anything.

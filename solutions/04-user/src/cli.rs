@@ -34,20 +34,30 @@ fn namespace(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
 /// # Errors
 /// They are written wrong, or contradict each other.
 pub fn maps(given: &ArgMatches) -> Result<Option<Maps>> {
-    let asked = ["uid-map", "gid-map"].iter().any(|name| given.contains_id(name));
-    let wanted = match given.get_one::<String>("userns").map_or("auto", String::as_str) {
-        "private" => true,
-        "host" if asked => {
-            return Err(Error::refused("--userns", "host", "the host's user namespace has its map"));
-        }
-        "host" => false,
-        "auto" => asked || !caller::has(Capability::SysAdmin),
-        other => return Err(Error::refused("--userns", other, "there are auto, private and host")),
-    };
-    if !wanted {
+    if !is_private(given)? {
         return Ok(None);
     }
-    if asked { maps_given(given) } else { maps_of_caller() }.map(Some)
+    if has_map(given) { maps_given(given) } else { maps_of_caller() }.map(Some)
+}
+
+fn has_map(given: &ArgMatches) -> bool {
+    ["uid-map", "gid-map"].iter().any(|name| given.contains_id(name))
+}
+
+/// Whether these flags give the container users of its own, and so a root with all capabilities in there.
+///
+/// # Errors
+/// There is no such `--userns`, or it contradicts a map.
+pub fn is_private(given: &ArgMatches) -> Result<bool> {
+    match given.get_one::<String>("userns").map_or("auto", String::as_str) {
+        "private" => Ok(true),
+        "host" if has_map(given) => {
+            Err(Error::refused("--userns", "host", "the host's user namespace has its map"))
+        }
+        "host" => Ok(false),
+        "auto" => Ok(has_map(given) || !caller::has(Capability::SysAdmin)),
+        other => Err(Error::refused("--userns", other, "there are auto, private and host")),
+    }
 }
 
 /// The maps that the flags spell out.

@@ -14,6 +14,8 @@ use libtest_mimic::{Completion, Failed};
 use workshop::course::Need;
 use workshop::lab::cgroups::{NO_CGROUPS, OWN, TOP};
 use workshop::lab::{self, Ground, Job, Spec};
+use workshop::stage::verdict::Outcome;
+use workshop::vm::Kernel;
 
 /// Why a check did not run.
 pub enum Skip {
@@ -100,4 +102,24 @@ fn try_it(ground: Ground, command: Vec<OsString>) -> Option<String> {
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(error) => Some(format!("{error:#}")),
     }
+}
+
+/// A trial's end from a stage test's outcome.
+pub fn judged(outcome: &Outcome) -> Ended {
+    match outcome {
+        Outcome::Passed => ended(Ok(())),
+        Outcome::Skipped(why) => Skip::Avoidable(why.clone()).ended(),
+        Outcome::Failed(failure) => {
+            Err(format!("ran      {}\nexpected {}\nseen     {}", failure.ran, failure.expected, failure.seen)
+                .into())
+        }
+    }
+}
+
+/// The kernel lab's kernel, found once.
+pub fn kernel() -> Result<&'static Kernel, Skip> {
+    static KERNEL: OnceLock<Result<Kernel, String>> = OnceLock::new();
+    let found = KERNEL.get_or_init(|| Kernel::find().map_err(|error| format!("{error:#}")));
+    // The places where it was looked for are told by `cargo workshop lab --kernel`; here, one line.
+    found.as_ref().map_err(|why| Skip::Avoidable(why.lines().next().unwrap_or_default().to_owned()))
 }

@@ -3,6 +3,10 @@
 //! Every lab has it on its PATH, and a copy stands in the lab's `demo`. It does nothing that the shell of the
 //! course's readers could not do; it does it the same way on every machine.
 
+#[path = "probe/attack/mod.rs"]
+mod attack;
+#[path = "probe/careless.rs"]
+mod careless;
 #[path = "probe/cgroup.rs"]
 mod cgroup;
 #[path = "probe/files.rs"]
@@ -11,6 +15,8 @@ mod files;
 mod ipc;
 #[path = "probe/net.rs"]
 mod net;
+#[path = "probe/security.rs"]
+mod security;
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -25,7 +31,7 @@ use nix::unistd::{chdir, chroot, fchdir};
 /// Name, what it does, and the function; the function's text goes to stdout.
 type Probe = (&'static str, &'static str, fn(&[String]) -> Result<String, String>);
 
-const PROBES: [Probe; 27] = [
+const PROBES: [Probe; 34] = [
     ("fds", "the numbers of the open descriptors", fds),
     ("devices", "every node below /dev: type, major:minor, name", devices),
     ("flags", "for each FILE the restrictions of its mount: ro nosuid nodev noexec", flags),
@@ -61,6 +67,17 @@ const PROBES: [Probe; 27] = [
     ),
     ("attributes", "FILE: its extended attributes, a line each", files::attributes),
     ("tree", "[exact]: every file here, with all that can be known of it", files::tree),
+    ("attack", "NAME ..: one attack of the escape lab", attack::attack),
+    ("careless", "MISTAKE ..: run a container, and make one mistake", careless::careless),
+    (
+        "call",
+        "NUMBER [ARGUMENT...]: make a system call; its answer, `ok` or the error's name",
+        security::call,
+    ),
+    ("call32", "NUMBER [ARGUMENT...]: the same by `int 0x80`, with the numbers of i386", security::call32),
+    ("capabilities", "the five sets, asked of the kernel without /proc", security::capabilities),
+    ("key-add", "NAME: put a key into the session keyring", security::key_add),
+    ("key-find", "NAME: whether the session keyring has that key", security::key_find),
 ];
 
 fn main() -> ExitCode {

@@ -264,7 +264,7 @@ fn line(name: &str, outcome: &Outcome) -> String {
 }
 
 /// What was run, expected and seen.
-fn details(failure: &Failure) -> String {
+pub fn details(failure: &Failure) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: &str| {
         if !value.is_empty() {

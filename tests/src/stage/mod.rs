@@ -25,6 +25,8 @@ mod cgroup_io;
 mod cgroup_life;
 #[path = "../../stages/cgroup_stats.rs"]
 mod cgroup_stats;
+#[path = "../../escapes/mod.rs"]
+pub mod escapes;
 #[path = "../../stages/mount.rs"]
 mod mount;
 #[path = "../../stages/mount_attacks.rs"]
@@ -55,8 +57,18 @@ mod overlay_tar;
 mod overlay_union;
 #[path = "../../stages/process.rs"]
 mod process;
+#[path = "../../stages/process_descriptors.rs"]
+mod process_descriptors;
 #[path = "../../stages/process_signals.rs"]
 mod process_signals;
+#[path = "../../stages/security.rs"]
+mod security;
+#[path = "../../stages/security_paths.rs"]
+mod security_paths;
+#[path = "../../stages/security_rest.rs"]
+mod security_rest;
+#[path = "../../stages/security_seccomp.rs"]
+mod security_seccomp;
 #[path = "../../stages/user.rs"]
 mod user;
 #[path = "../../stages/user_ids.rs"]
@@ -105,6 +117,7 @@ pub fn of_chapter(number: u8) -> &'static [Test] {
         5 => network::TESTS,
         6 => cgroup::TESTS,
         7 => overlay::TESTS,
+        8 => security::TESTS,
         _ => &[],
     }
 }
@@ -115,6 +128,8 @@ pub fn of_chapter(number: u8) -> &'static [Test] {
 pub(crate) enum Line {
     /// What the test itself says.
     Outcome(Outcome),
+    /// What it saw on the way, for a person.
+    Note(String),
     /// What the first process of the lab found afterwards.
     Leaks(Vec<String>),
 }
@@ -138,13 +153,20 @@ pub(crate) fn report_leaks(leaks: &[String]) {
     say(&Line::Leaks(leaks.to_vec()));
 }
 
+/// Says what a test has seen on stdout.
+pub(crate) fn note(text: String) {
+    say(&Line::Note(text));
+}
+
 fn say(line: &Line) {
     println!("{}", serde_json::to_string(line).expect("strings can be written as JSON"));
 }
 
 fn find(chapter: u8, name: &str) -> Result<&'static Test> {
+    let attacks = escapes::ESCAPES.iter().filter(|_| chapter == escapes::CHAPTER).map(|escape| &escape.test);
     of_chapter(chapter)
         .iter()
+        .chain(attacks)
         .find(|test| test.name == name)
         .with_context(|| format!("chapter {chapter} has no test {name}"))
 }

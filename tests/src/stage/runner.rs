@@ -55,6 +55,8 @@ pub struct Report {
     pub ground: Ground,
     /// What came out.
     pub outcome: Outcome,
+    /// What it saw on the way.
+    pub notes: Vec<String>,
 }
 
 /// How long one test may take before its lab is closed.
@@ -80,8 +82,8 @@ pub fn run(
     let tell = Mutex::new(tell);
     let work = || -> Result<()> {
         while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let outcome = run_one(subject, ground, name)?;
-            let report = Report { chapter: subject.chapter, name: name.clone(), ground, outcome };
+            let (outcome, notes) = run_one(subject, ground, name)?;
+            let report = Report { chapter: subject.chapter, name: name.clone(), ground, outcome, notes };
             tell.lock().expect("no other worker has panicked")(&report);
         }
         Ok(())
@@ -92,8 +94,8 @@ pub fn run(
     })
 }
 
-/// Runs one test in a new lab.
-fn run_one(subject: &Subject, ground: Ground, name: &str) -> Result<Outcome> {
+/// Runs one test in a new lab: its outcome and its notes.
+fn run_one(subject: &Subject, ground: Ground, name: &str) -> Result<(Outcome, Vec<String>)> {
     let job = TestJob { chapter: subject.chapter, name: name.to_owned(), binary: subject.binary.clone() };
     let spec = Spec {
         ground,
@@ -104,10 +106,11 @@ fn run_one(subject: &Subject, ground: Ground, name: &str) -> Result<Outcome> {
     let mut command = lab::command(&spec)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let (lines, errors, in_time) = collect(command)?;
-    let mut outcome = None;
+    let (mut outcome, mut notes) = (None, Vec::new());
     for line in lines.lines() {
         match serde_json::from_str(line) {
             Ok(Line::Outcome(said)) => outcome = Some(said),
+            Ok(Line::Note(text)) => notes.push(text),
             Ok(Line::Leaks(leaks)) if !leaks.is_empty() && outcome == Some(Outcome::Passed) => {
                 outcome = Some(failure("nothing is left behind", leaks.join("\n")));
             }
@@ -115,11 +118,12 @@ fn run_one(subject: &Subject, ground: Ground, name: &str) -> Result<Outcome> {
             Err(_) => bail!("the lab said something strange: {line}"),
         }
     }
-    Ok(match outcome {
+    let outcome = match outcome {
         Some(outcome) if in_time => outcome,
         _ if !in_time => failure("the test ends", format!("it was stopped after {} s", LIMIT.as_secs())),
         _ => failure("the test reaches its end", format!("its lab ended before it\n{errors}")),
-    })
+    };
+    Ok((outcome, notes))
 }
 
 fn failure(expected: &str, seen: String) -> Outcome {

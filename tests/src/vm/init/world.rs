@@ -87,6 +87,7 @@ pub fn build(order: &Order) -> Result<()> {
         furnish(entry)?;
     }
     nodes()?;
+    old_hierarchy()?;
     for folder in &order.shares {
         share(folder)?;
     }
@@ -147,6 +148,20 @@ fn nodes() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A hierarchy of cgroup v1 called `old`, without controllers, as older machines have one of systemd's. Nobody sees it
+/// who does not mount it, and it can only be made here: from the cgroup namespace of a lab the kernel makes none. The
+/// escape lab attacks it. A group in it keeps it alive.
+fn old_hierarchy() -> Result<()> {
+    let place = "/tmp/old-hierarchy";
+    fs::create_dir(place).with_context(|| format!("make {place}"))?;
+    // A kernel may be made without version 1.
+    if attach("cgroup", place, INERT, "none,name=old").is_ok() {
+        fs::create_dir(Path::new(place).join("kept")).context("make a group of version 1")?;
+        umount2(place, MntFlags::MNT_DETACH).with_context(|| format!("umount {place}"))?;
+    }
+    fs::remove_dir(place).with_context(|| format!("remove {place}"))
 }
 
 /// Mounts a folder of the host, itself, at the same path.

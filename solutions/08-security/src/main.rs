@@ -1,0 +1,44 @@
+//! `security`: runs a command in a container whose root may do less, and shows what that is.
+
+use std::process::ExitCode;
+
+use clap::Command;
+use process::cli::{self, Floor};
+
+/// The order in which they act: become root, stack the layers, take the host's devices, exchange the root, furnish it,
+/// connect it, limit it, make it safe, become the program's user, give up the rest.
+const FLOORS: [Floor; 11] = [
+    cli::FLOOR,
+    user::cli::NAMESPACE,
+    overlay::cli::FLOOR,
+    security::cli::DEVICES,
+    mount::cli::FLOOR,
+    uts_ipc::cli::FLOOR,
+    network::cli::FLOOR,
+    security::cli::CGROUP,
+    security::cli::SETTINGS,
+    overlay::cli::IDENTITY,
+    security::cli::PRIVILEGES,
+];
+
+fn main() -> ExitCode {
+    let command = Command::new("security")
+        .about("Chapter 8: what root may not do")
+        .subcommand_required(true)
+        .subcommand(cli::run_command(&FLOORS))
+        .subcommands(cgroup::verbs::commands())
+        .subcommand(network::verbs::command())
+        .subcommands(overlay::verbs::commands())
+        .subcommands(security::verbs::commands());
+    let given = cli::parse(command);
+    cli::finish(match given.subcommand() {
+        // Before anything is made: the container must not find our file.
+        Some(("run", given)) => security::sealed::ensure().and_then(|()| cli::run(&FLOORS, given)),
+        Some(("network", given)) => network::verbs::run(given),
+        Some(("capabilities", given)) => security::verbs::capabilities(given),
+        Some(("seccomp", given)) => security::verbs::seccomp(given),
+        Some((verb, given)) if overlay::verbs::is_ours(verb) => overlay::verbs::run(verb, given),
+        Some((verb, given)) => cgroup::verbs::run(verb, given),
+        None => unreachable!("clap asks for a subcommand"),
+    })
+}
