@@ -135,6 +135,8 @@ pub fn files_can_be_limited_to_places(case: &Case) -> Verdict {
     run.claim(run.err.matches("Permission denied").count() == 2, "nothing is written outside of /tmp")?;
     let no_new = ["--security-opt", "no-new-privileges"];
     open(case, &[&flags[..], &no_new].concat(), "echo x > /new")?.err_has("Permission denied")?;
+    // To say what is allowed takes descriptors, more than the program will have.
+    open(case, &[&flags[..], &["--ulimit", "nofile=4"]].concat(), "ulimit -n")?.code_is(0)?.out_is("4")?;
     if has_users(case) {
         open(case, &[&flags[..], &["--user", "1000"]].concat(), "grep -c . /etc/passwd && echo read")?
             .out_has("read")?;
