@@ -11,17 +11,17 @@ use std::path::Path;
 use super::mount::{full, mount_tmpfs, unmount};
 use super::security_paths::{
     a_file_that_is_not_the_null_device_is_not_mounted, a_privileged_container_sees_everything,
-    a_switch_of_the_container_is_set, a_switch_of_the_machine_is_refused,
+    a_switch_of_the_container_is_set, a_switch_of_the_machine_is_refused, all_of_it_holds_without_rights,
     low_ports_are_open_in_a_network_of_ones_own, secrets_of_the_kernel_are_covered,
     switches_of_the_machine_are_read_only, the_covers_can_be_left_out,
 };
 use super::security_rest::{
-    a_device_is_shown, files_can_be_limited_to_places, keys_of_the_caller_are_out_of_reach, limits_are_taken,
-    no_descriptor_leads_outside, the_oom_score_is_set, the_runners_file_is_out_of_reach,
-    the_runners_memory_is_out_of_reach, what_is_not_done_is_told,
+    a_damaged_cache_is_of_no_use, a_device_is_shown, files_can_be_limited_to_places,
+    keys_of_the_caller_are_out_of_reach, limits_are_taken, no_descriptor_leads_outside, the_oom_score_is_set,
+    the_runners_file_is_out_of_reach, the_runners_memory_is_out_of_reach, what_is_not_done_is_told,
 };
 use super::security_seccomp::{
-    a_damaged_cache_is_of_no_use, a_filter_forbids_what_its_profile_says, a_profile_depends_on_the_container,
+    a_filter_forbids_what_its_profile_says, a_profile_depends_on_the_container,
     a_profile_that_is_none_is_told, arguments_are_compared_in_full, dockers_profile_forbids_what_it_should,
     every_way_to_a_call_is_guarded, init_runs_under_a_filter, new_calls_do_not_exist,
     privileges_do_not_come_back, the_filter_comes_last,
@@ -67,6 +67,7 @@ tests![
     a_switch_of_the_container_is_set,
     a_switch_of_the_machine_is_refused,
     low_ports_are_open_in_a_network_of_ones_own,
+    all_of_it_holds_without_rights,
     capabilities_are_shown,
 ];
 

@@ -152,3 +152,28 @@ pub fn low_ports_are_open_in_a_network_of_ones_own(case: &Case) -> Verdict {
     whole(case, &["--sysctl", "net.ipv4.ip_unprivileged_port_start=1024"], file)?.out_is("1024")?;
     Ok(())
 }
+
+/// An ordinary user gets the same container: all of it is for a root to take, and a user namespace has one.
+pub fn all_of_it_holds_without_rights(case: &Case) -> Verdict {
+    let script = "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; cat /proc/keys; echo 1 > /proc/sys/kernel/printk; \
+                  mount -t tmpfs none /mnt; unshare -m true; cat /proc/sys/net/ipv4/ip_unprivileged_port_start";
+    let expected = "CapInh:\t0000000000000000\nCapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\n\
+                    CapBnd:\t00000000a80425fb\nCapAmb:\t0000000000000000\nNoNewPrivs:\t0\nSeccomp:\t2\n0";
+    let run = super::user::ordinary(case, &["--network", "none"], script)?;
+    run.code_is(0)?.out_is(expected)?.err_has("Read-only file system")?;
+    // The same as root's: what Docker's own containers show.
+    whole(case, &[], script)?.out_is(expected)?;
+    let flags = [
+        "--network",
+        "none",
+        "--init",
+        "--security-opt",
+        "no-new-privileges",
+        "--sysctl",
+        "net.ipv4.ip_forward=1",
+    ];
+    super::user::ordinary(case, &flags, "cat /proc/sys/net/ipv4/ip_forward; exit 7")?
+        .code_is(7)?
+        .out_is("1")?;
+    Ok(())
+}

@@ -1,12 +1,15 @@
-//! Stage 8: limits, the OOM killer's score, keys, devices, Landlock, and what this engine does not do.
+//! Stage 8: the cache of filters, limits, the OOM killer's score, keys, devices, Landlock, and what this engine does not do.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 
 use super::process_descriptors::leak_as_seven;
-use super::security::{OPEN, has_users, open};
+use super::security::{OPEN, filtered, has_users, open};
+use super::security_seccomp::called;
 use super::user::{become_ordinary, ordinary_id, own_demo};
 use crate::stage::case::{Case, children_of};
 use crate::stage::verdict::{Verdict, fail, holds, same};
@@ -132,6 +135,8 @@ pub fn files_can_be_limited_to_places(case: &Case) -> Verdict {
     run.claim(run.err.matches("Permission denied").count() == 2, "nothing is written outside of /tmp")?;
     let no_new = ["--security-opt", "no-new-privileges"];
     open(case, &[&flags[..], &no_new].concat(), "echo x > /new")?.err_has("Permission denied")?;
+    // To say what is allowed takes descriptors, more than the program will have.
+    open(case, &[&flags[..], &["--ulimit", "nofile=4"]].concat(), "ulimit -n")?.code_is(0)?.out_is("4")?;
     if has_users(case) {
         open(case, &[&flags[..], &["--user", "1000"]].concat(), "grep -c . /etc/passwd && echo read")?
             .out_has("read")?;
@@ -233,5 +238,45 @@ pub fn what_is_not_done_is_told(case: &Case) -> Verdict {
     }
     let run = case.run(&["run", "--device", "/dev/zero", "--", "true"])?;
     run.code_is(125)?.err_has("--rootfs")?.err_is_one_line()?;
+    Ok(())
+}
+
+pub fn a_damaged_cache_is_of_no_use(case: &Case) -> Verdict {
+    let state = Path::new("/tmp/gantry/seccomp");
+    let script = called(libc::SYS_keyctl, "");
+    filtered(case, &[], &script)?.code_is(0)?.out_is("EPERM")?;
+    let files: Vec<_> = fs::read_dir(state)?.flatten().map(|entry| entry.path()).collect();
+    let [file] = &files[..] else { return holds(false, "one filter in the cache", format!("{files:?}")) };
+    let made = fs::metadata(file)?.modified()?;
+    filtered(case, &[], &script)?.code_is(0)?.out_is("EPERM")?;
+    same("the filter is used again, not made again", made, fs::metadata(file)?.modified()?)?;
+    // A filter that allows everything, as an attacker would put it there; torn; and in an open folder.
+    let whole = fs::read(file)?;
+    let allow = [0x06, 0, 0, 0, 0, 0, 0xff, 0x7f];
+    for damage in
+        [[&whole[..whole.len() - 8], &allow].concat(), whole[..100].to_vec(), [&whole[..40], &allow].concat()]
+    {
+        fs::write(file, damage)?;
+        let run = filtered(case, &[], &script)?;
+        run.code_is(0)?.out_is("EPERM")?.err_has("damaged")?;
+    }
+    for (path, mode) in [(file.as_path(), 0o666), (state, 0o777)] {
+        let before = fs::metadata(path)?.permissions();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        let run = filtered(case, &[], &script)?;
+        fs::set_permissions(path, before)?;
+        run.code_is(0)?.out_is("EPERM")?.err_has("others can write")?;
+    }
+    fs::rename(file, "/tmp/elsewhere")?;
+    std::os::unix::fs::symlink("/tmp/elsewhere", file)?;
+    filtered(case, &[], &script)?.code_is(0)?.out_is("EPERM")?.err_has("ELOOP")?;
+    // Another container's capabilities make another filter, which is none for this one.
+    filtered(case, &["--cap-drop", "ALL", "--cap-add", "SYS_ADMIN"], &called(libc::SYS_mount, ""))?
+        .out_is("EFAULT")?;
+    let files: Vec<_> = fs::read_dir(state)?.flatten().map(|entry| entry.path()).collect();
+    same("filters in the cache", 2, files.len())?;
+    let other = files.iter().find(|other| *other != file).expect("two of them");
+    fs::copy(other, file)?;
+    filtered(case, &[], &called(libc::SYS_mount, ""))?.out_is("EPERM")?.err_has("damaged")?;
     Ok(())
 }

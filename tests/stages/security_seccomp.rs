@@ -1,13 +1,11 @@
 //! Stage 8: filters for system calls. `probe call` makes calls by number, whatever a library thinks of them.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::mount::full;
 use super::security::{FILTERED, FOURTEEN, MIGHTY, Mighty, filtered, has_users, open};
 use crate::stage::case::{Case, write};
-use crate::stage::verdict::{Trouble, Verdict, holds, same};
+use crate::stage::verdict::{Trouble, Verdict};
 
 /// Puts a profile into a file of the lab; the option that names it.
 fn profile(name: &str, text: &str) -> Result<String, Trouble> {
@@ -22,7 +20,7 @@ fn all_but(name: &str, rules: &str) -> Result<String, Trouble> {
 }
 
 /// A line of a script that makes a call, and what it must print.
-fn called(number: i64, arguments: &str) -> String {
+pub(super) fn called(number: i64, arguments: &str) -> String {
     format!("probe call {number} {arguments}")
 }
 
@@ -368,45 +366,5 @@ pub fn privileges_do_not_come_back(case: &Case) -> Verdict {
     let user = [&MIGHTY[..], &["--user", "1000"]].concat();
     filtered(case, &user, script)?.out_is(&format!("CapEff {FOURTEEN:016x}"))?;
     filtered(case, &[&user[..], &no_new].concat(), script)?.out_is("CapEff 0000000000000000")?;
-    Ok(())
-}
-
-pub fn a_damaged_cache_is_of_no_use(case: &Case) -> Verdict {
-    let state = Path::new("/tmp/gantry/seccomp");
-    let script = called(libc::SYS_keyctl, "");
-    filtered(case, &[], &script)?.code_is(0)?.out_is("EPERM")?;
-    let files: Vec<_> = fs::read_dir(state)?.flatten().map(|entry| entry.path()).collect();
-    let [file] = &files[..] else { return holds(false, "one filter in the cache", format!("{files:?}")) };
-    let made = fs::metadata(file)?.modified()?;
-    filtered(case, &[], &script)?.code_is(0)?.out_is("EPERM")?;
-    same("the filter is used again, not made again", made, fs::metadata(file)?.modified()?)?;
-    // A filter that allows everything, as an attacker would put it there; torn; and in an open folder.
-    let whole = fs::read(file)?;
-    let allow = [0x06, 0, 0, 0, 0, 0, 0xff, 0x7f];
-    for damage in
-        [[&whole[..whole.len() - 8], &allow].concat(), whole[..100].to_vec(), [&whole[..40], &allow].concat()]
-    {
-        fs::write(file, damage)?;
-        let run = filtered(case, &[], &script)?;
-        run.code_is(0)?.out_is("EPERM")?.err_has("damaged")?;
-    }
-    for (path, mode) in [(file.as_path(), 0o666), (state, 0o777)] {
-        let before = fs::metadata(path)?.permissions();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-        let run = filtered(case, &[], &script)?;
-        fs::set_permissions(path, before)?;
-        run.code_is(0)?.out_is("EPERM")?.err_has("others can write")?;
-    }
-    fs::rename(file, "/tmp/elsewhere")?;
-    std::os::unix::fs::symlink("/tmp/elsewhere", file)?;
-    filtered(case, &[], &script)?.code_is(0)?.out_is("EPERM")?.err_has("ELOOP")?;
-    // Another container's capabilities make another filter, which is none for this one.
-    filtered(case, &["--cap-drop", "ALL", "--cap-add", "SYS_ADMIN"], &called(libc::SYS_mount, ""))?
-        .out_is("EFAULT")?;
-    let files: Vec<_> = fs::read_dir(state)?.flatten().map(|entry| entry.path()).collect();
-    same("filters in the cache", 2, files.len())?;
-    let other = files.iter().find(|other| *other != file).expect("two of them");
-    fs::copy(other, file)?;
-    filtered(case, &[], &called(libc::SYS_mount, ""))?.out_is("EPERM")?.err_has("damaged")?;
     Ok(())
 }

@@ -125,6 +125,14 @@ pub(crate) fn place(given: &ArgMatches, trees: &Hierarchies) -> Result<Place> {
 
 // ANCHOR: isolations
 fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
+    isolations_with(given, program, &[])
+}
+
+/// The same with more devices than the flags of this floor name: a later chapter shows some.
+///
+/// # Errors
+/// A flag is written wrong, or wants what there is not.
+pub fn isolations_with(given: &ArgMatches, program: &mut Program, shown: &[Rule]) -> Result<Isolations> {
     let limits = limits(given)?;
     if let (Some(swap), None) = (given.get_one::<String>("memory-swap"), limits.memory) {
         return Err(Error::refused("--memory-swap", swap, "it needs a --memory"));
@@ -140,7 +148,7 @@ fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
         name: name.map_or_else(random_name, Ok)?,
         place,
         limits,
-        devices: rules,
+        devices: [shown, &rules].concat(),
         private: given.get_one::<String>("cgroupns").is_some_and(|mode| mode == "private"),
         shown: (mount::cli::has_dev(given, program) && !trees.0.is_empty()).then_some(trees),
         writable: given.get_flag("cgroup-writable"),

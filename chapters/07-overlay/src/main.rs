@@ -30,9 +30,7 @@ fn main() -> ExitCode {
     cli::finish(match given.subcommand() {
         Some(("run", given)) => cli::run(&FLOORS, given),
         Some(("network", given)) => network::verbs::run(given),
-        Some((verb @ ("diff" | "commit" | "apply" | "layer" | "containers"), given)) => {
-            my_overlay::verbs::run(verb, given)
-        }
+        Some((verb, given)) if my_overlay::verbs::is_ours(verb) => my_overlay::verbs::run(verb, given),
         Some((verb, given)) => cgroup::verbs::run(verb, given),
         None => unreachable!("clap asks for a subcommand"),
     })

@@ -49,6 +49,11 @@ pub fn commands() -> [Command; 5] {
     ]
 }
 
+/// Whether a verb is one of these.
+pub fn is_ours(verb: &str) -> bool {
+    commands().iter().any(|command| command.get_name() == verb)
+}
+
 // ANCHOR: verbs
 /// Does what the verb says; the exit code.
 ///

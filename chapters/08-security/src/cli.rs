@@ -1,8 +1,9 @@
-//! The flags of this floor, which acts at three places.
+//! The flags of this floor, which acts at four places.
 
+use cgroup::devices::Rule;
 use clap::{ArgAction, ArgMatches, Command, arg, value_parser};
 use process::cli::{Floor, Isolations};
-use process::{Program, Result};
+use process::{Error, Program, Result};
 
 use crate::capability::{self, Set, Wish};
 use crate::credentials::Sets;
@@ -18,6 +19,9 @@ use crate::sysctl::{Own, Sysctl};
 /// Before the root is exchanged: the host's devices can still be seen. Its flags are all of this chapter's.
 pub const DEVICES: Floor = Floor { flags, isolations: devices };
 
+/// In the place of chapter 6's floor: the cgroup's list of devices knows those that are shown.
+pub const CGROUP: Floor = Floor { flags: cgroup::cli::FLOOR.flags, isolations: limited };
+
 /// After everything is furnished, and before root becomes somebody else.
 pub const SETTINGS: Floor = Floor { flags: |command| command, isolations: settings };
 
@@ -31,7 +35,7 @@ fn flags(command: Command) -> Command {
         arg!(--privileged "All capabilities and devices, no filter, nothing covered"),
         arg!(--"security-opt" <"NAME[=VALUE]"> ... "seccomp=FILE, no-new-privileges, systempaths=unconfined, landlock=ro:PATH"),
         arg!(--sysctl <"NAME=VALUE"> ... "Set a switch of the container's namespaces"),
-        arg!(--device <"HOST[:CONTAINER]"> ... "Show a device of the host inside"),
+        arg!(--device <"HOST[:CONTAINER][:rwm]"> ... "Show a device of the host inside"),
         arg!(--ulimit <"NAME=SOFT[:HARD]"> ... "Limit what one process may use"),
         arg!(--"oom-score-adj" <SCORE> "How gladly the kernel kills it when memory is short")
             .value_parser(value_parser!(i32).range(-1000..=1000))
@@ -44,34 +48,50 @@ fn words<'a>(given: &'a ArgMatches, name: &str) -> impl Iterator<Item = &'a Stri
     given.get_many::<String>(name).into_iter().flatten()
 }
 
-fn devices(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
-    let mut list =
-        if given.get_flag("privileged") && mount::cli::has_dev(given) { device::all() } else { vec![] };
-    for text in words(given, "device") {
-        let device = Device::parse(text)?;
-        if !given.contains_id("rootfs") {
-            return Err(process::Error::refused(
-                "--device",
-                text,
-                "it needs a --rootfs: all others are there",
-            ));
-        }
+// ANCHOR: devices
+fn devices(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
+    // Chapter 2 has not looked yet; chapter 7 has.
+    let has_root = program.root.is_some() || given.contains_id("rootfs");
+    let asked = words(given, "device").map(|text| Device::parse(text)).collect::<Result<Vec<_>>>()?;
+    if let (false, Some(first)) = (has_root, asked.first()) {
+        let cause = "it needs a root of the container's own: elsewhere all are there";
+        return Err(Error::refused("--device", first.source.display(), cause));
+    }
+    let all = given.get_flag("privileged") && has_root && !given.get_flag("bare");
+    let mut list = if all { device::all() } else { vec![] };
+    for device in asked {
         list.retain(|other| other.target != device.target);
         list.push(device);
     }
     Ok(if list.is_empty() { Vec::new() } else { vec![Box::new(Take(list))] })
 }
 
-fn settings(given: &ArgMatches, _program: &mut Program) -> Result<Isolations> {
+/// The devices that a container may use: those that it is shown; all, if it is privileged.
+fn limited(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
+    let asked = words(given, "device").map(|text| Device::parse(text)).collect::<Result<Vec<_>>>()?;
+    let private = user::cli::is_private(given)?;
+    if let Some(device) = asked.iter().find(|device| device.is_limited() && private) {
+        let cause = "in a user namespace there is no list of devices: what its node allows is allowed";
+        return Err(Error::refused("--device", device.source.display(), cause));
+    }
+    let mut rules = asked.iter().map(Device::rule).collect::<Result<Vec<_>>>()?;
+    if given.get_flag("privileged") {
+        rules.push(Rule::parse("a *:* rwm")?);
+    }
+    cgroup::cli::isolations_with(given, program, &rules)
+}
+// ANCHOR_END: devices
+
+fn settings(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
     let options = Options::parse(words(given, "security-opt"))?;
     let paths = match () {
-        () if !mount::cli::has_dev(given) => Paths::Left,
+        () if !mount::cli::has_dev(given, program) => Paths::Left,
         () if given.get_flag("privileged") => Paths::Open,
         () if options.open_paths => Paths::Left,
         () => Paths::Covered,
     };
     Ok(vec![Box::new(Settings {
-        sysctls: sysctls(given)?,
+        sysctls: sysctls(given, mount::cli::has_dev(given, program))?,
         paths,
         ceiling: capabilities(given)?,
         oom_score: given.get_one("oom-score-adj").copied(),
@@ -120,12 +140,12 @@ fn limits(given: &ArgMatches) -> Result<Vec<Limit>> {
 // ANCHOR: sysctls
 /// The switches that were asked for, and before them those that Docker sets in every network of a container's own:
 /// low ports and ping take no capability in there.
-fn sysctls(given: &ArgMatches) -> Result<Vec<Sysctl>> {
+fn sysctls(given: &ArgMatches, has_proc: bool) -> Result<Vec<Sysctl>> {
     let word = |name| given.get_one::<String>(name).map_or("", String::as_str);
     let shared = |word: &str| word == "host" || word.starts_with("container:");
     let own = Own { network: !shared(word("network")), ipc: !shared(word("ipc")) };
     let mut all = Vec::new();
-    if own.network && mount::cli::has_dev(given) {
+    if own.network && has_proc {
         all.push(Sysctl::parse("net.ipv4.ip_unprivileged_port_start=0", own)?);
         if !user::cli::is_private(given)? && has_all_groups() {
             all.push(Sysctl::parse("net.ipv4.ping_group_range=0 2147483647", own)?);

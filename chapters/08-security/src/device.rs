@@ -7,14 +7,16 @@
 //! other from then on. So this isolation stands at two places. The first takes copies of the mounts; they wait in
 //! [`CARRIED`]; the second gives them their places.
 //!
-//! Which devices a container may *use*, and make nodes for, is not decided by nodes but by its cgroup (chapter 6).
+//! Which devices a container may *use* is not decided by nodes but by its cgroup (chapter 6): what is shown here is
+//! added to its list.
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Mutex;
 
+use cgroup::devices::Rule;
 use libc::{MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
 use mount::detached::{Detached, restrict};
 use mount::resolve::{self, Links, Place};
@@ -28,6 +30,8 @@ pub struct Device {
     pub source: PathBuf,
     /// In the container; absolute.
     pub target: PathBuf,
+    /// What may be done with it: letters of `rwm`, as its cgroup reads them.
+    pub access: String,
 }
 
 // ANCHOR: parse
@@ -35,7 +39,7 @@ impl Device {
     /// A wish, `/dev/fuse`, `/dev/fuse:/dev/other`, `/dev/fuse:/dev/other:rwm`.
     ///
     /// # Errors
-    /// A relative path, or fewer rights than all: those are the cgroup's to give.
+    /// A relative path, or other letters.
     pub fn parse(text: &str) -> Result<Device> {
         let refuse = |cause| Err(Error::refused("--device", text, cause));
         let is_access = |word: &str| !word.is_empty() && word.chars().all(|c| "rwm".contains(c));
@@ -46,9 +50,6 @@ impl Device {
             [source, target, access] if is_access(access) => (source, target, access),
             _ => return refuse("write it as HOST, HOST:CONTAINER or HOST:CONTAINER:rwm"),
         };
-        if !"rwm".chars().all(|right| access.contains(right)) {
-            return refuse("fewer rights than rwm are for the container's cgroup to give");
-        }
         let (source, target) = (PathBuf::from(source), PathBuf::from(target));
         if !source.is_absolute()
             || !target.is_absolute()
@@ -56,7 +57,27 @@ impl Device {
         {
             return refuse("both paths must be absolute, without `..`");
         }
-        Ok(Device { source, target })
+        Ok(Device { source, target, access: access.to_owned() })
+    }
+
+    /// The line of its cgroup's list.
+    ///
+    /// # Errors
+    /// It is no device.
+    pub fn rule(&self) -> Result<Rule> {
+        let found = fs::metadata(&self.source).during("stat", self.source.display())?;
+        let kind = match found.file_type() {
+            kind if kind.is_block_device() => 'b',
+            kind if kind.is_char_device() => 'c',
+            _ => return Err(Error::refused("--device", self.source.display(), "it is no device")),
+        };
+        let (major, minor) = (libc::major(found.rdev()), libc::minor(found.rdev()));
+        Rule::parse(&format!("{kind} {major}:{minor} {}", self.access))
+    }
+
+    /// Whether less is allowed than all.
+    pub fn is_limited(&self) -> bool {
+        !"rwm".chars().all(|right| self.access.contains(right))
     }
 }
 // ANCHOR_END: parse
@@ -77,7 +98,7 @@ pub fn all() -> Vec<Device> {
             if kind.is_dir() {
                 walk(&path, found);
             } else if kind.is_char_device() || kind.is_block_device() {
-                found.push(Device { source: path.clone(), target: path });
+                found.push(Device { source: path.clone(), target: path, access: "rwm".into() });
             }
         }
     }
@@ -101,18 +122,12 @@ impl Isolation for Take {
 
     // ANCHOR: take
     fn prepare(&mut self, _birth: &mut Birth) -> Result<()> {
-        for Device { source, .. } in &self.0 {
-            let kind = fs::metadata(source).during("stat", source.display())?.file_type();
-            if !kind.is_char_device() && !kind.is_block_device() {
-                return Err(Error::refused("--device", source.display(), "it is no device"));
-            }
-        }
-        Ok(())
+        self.0.iter().try_for_each(|device| device.rule().map(drop))
     }
 
     fn inside(&mut self) -> Result<()> {
         let mut carried = CARRIED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for Device { source, target } in &self.0 {
+        for Device { source, target, .. } in &self.0 {
             let copy = Detached::bind(source)?;
             restrict(copy.as_fd(), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)?;
             carried.push((target.clone(), copy));
@@ -145,24 +160,19 @@ mod tests {
 
     #[test]
     fn devices_are_read() {
-        let device = |source: &str, target: &str| Device { source: source.into(), target: target.into() };
-        for (text, expected) in [
-            ("/dev/fuse", device("/dev/fuse", "/dev/fuse")),
-            ("/dev/fuse:rwm", device("/dev/fuse", "/dev/fuse")),
-            ("/dev/fuse:/dev/other", device("/dev/fuse", "/dev/other")),
-            ("/dev/fuse:/dev/other:mrw", device("/dev/fuse", "/dev/other")),
+        for (text, target, access) in [
+            ("/dev/fuse", "/dev/fuse", "rwm"),
+            ("/dev/fuse:r", "/dev/fuse", "r"),
+            ("/dev/fuse:/dev/other", "/dev/other", "rwm"),
+            ("/dev/fuse:/dev/other:mrw", "/dev/other", "mrw"),
         ] {
+            let expected =
+                Device { source: "/dev/fuse".into(), target: target.into(), access: access.into() };
             assert_eq!(Device::parse(text).unwrap(), expected, "{text}");
+            assert_eq!(expected.is_limited(), access.len() < 3, "{text}");
         }
-        for text in [
-            "",
-            "fuse",
-            "/dev/fuse:",
-            "/dev/fuse:/dev/../x",
-            "/dev/fuse:/dev/x:z",
-            "/dev/fuse:r",
-            "/a:/b:rwm:x",
-        ] {
+        assert_eq!(Device::parse("/dev/zero:rw").unwrap().rule().unwrap().to_string(), "c 1:5 rw");
+        for text in ["", "fuse", "/dev/fuse:", "/dev/fuse:/dev/../x", "/dev/fuse:/dev/x:z", "/a:/b:rwm:x"] {
             assert!(Device::parse(text).is_err(), "{text}");
         }
         assert!(all().iter().all(|device| !device.target.starts_with("/dev/pts")));

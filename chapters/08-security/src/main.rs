@@ -5,18 +5,19 @@ use std::process::ExitCode;
 use clap::Command;
 use process::cli::{self, Floor};
 
-/// The order in which they act: become root, take the host's devices, exchange the root, furnish it, connect it, make it
-/// safe, become the program's user, give up the rest.
-const FLOORS: [Floor; 10] = [
+/// The order in which they act: become root, stack the layers, take the host's devices, exchange the root, furnish it,
+/// connect it, limit it, make it safe, become the program's user, give up the rest.
+const FLOORS: [Floor; 11] = [
     cli::FLOOR,
     user::cli::NAMESPACE,
+    overlay::cli::FLOOR,
     my_security::cli::DEVICES,
     mount::cli::FLOOR,
     uts_ipc::cli::FLOOR,
     network::cli::FLOOR,
-    cgroup::cli::FLOOR,
+    my_security::cli::CGROUP,
     my_security::cli::SETTINGS,
-    user::cli::IDENTITY,
+    overlay::cli::IDENTITY,
     my_security::cli::PRIVILEGES,
 ];
 
@@ -25,15 +26,19 @@ fn main() -> ExitCode {
         .about("Chapter 8: what root may not do")
         .subcommand_required(true)
         .subcommand(cli::run_command(&FLOORS))
+        .subcommands(cgroup::verbs::commands())
         .subcommand(network::verbs::command())
+        .subcommands(overlay::verbs::commands())
         .subcommands(my_security::verbs::commands());
     let given = cli::parse(command);
     cli::finish(match given.subcommand() {
+        // Before anything is made: the container must not find our file.
+        Some(("run", given)) => my_security::sealed::ensure().and_then(|()| cli::run(&FLOORS, given)),
         Some(("network", given)) => network::verbs::run(given),
         Some(("capabilities", given)) => my_security::verbs::capabilities(given),
         Some(("seccomp", given)) => my_security::verbs::seccomp(given),
-        // Before anything is made: the container must not find our file.
-        Some((_, given)) => my_security::sealed::ensure().and_then(|()| cli::run(&FLOORS, given)),
+        Some((verb, given)) if overlay::verbs::is_ours(verb) => overlay::verbs::run(verb, given),
+        Some((verb, given)) => cgroup::verbs::run(verb, given),
         None => unreachable!("clap asks for a subcommand"),
     })
 }

@@ -11,10 +11,10 @@
 //! the program's user (chapter 4)
 //!   be untraceable                             soon there is nothing that we may and others here may not
 //!   forget to keep                             it has done its service
-//!   take limits                                late: our own steps open files
 //! with no_new_privs                            without
 //!   set no_new_privs                             keep CAP_SYS_ADMIN, drop the rest
 //!   limit files (Landlock)                       limit files: takes that capability
+//!   take limits: our steps opened files          take limits
 //!   drop capabilities                            put the filter on: takes it, too
 //!   put the filter on                            drop capabilities: the filter must let capset pass
 //! ```
@@ -102,14 +102,14 @@ pub fn as_root(paths: Paths) -> Vec<Step> {
 /// # Errors
 /// Our own PID 1 would keep CAP_SYS_ADMIN.
 pub fn as_user(plan: Plan) -> Result<Vec<Step>> {
-    let mut steps = vec![Step::BeUntraceable, Step::ForgetToKeep, Step::TakeLimits];
+    let mut steps = vec![Step::BeUntraceable, Step::ForgetToKeep];
     let filter = plan.filter.map(|_| Step::PutFilterOn);
     if plan.no_new_privileges {
-        steps.extend([Step::NoNewPrivileges, Step::LimitFiles, Step::DropCapabilities]);
+        steps.extend([Step::NoNewPrivileges, Step::LimitFiles, Step::TakeLimits, Step::DropCapabilities]);
         steps.extend(filter);
         return Ok(steps);
     }
-    steps.extend([Step::DropAllButAdmin, Step::LimitFiles]);
+    steps.extend([Step::DropAllButAdmin, Step::LimitFiles, Step::TakeLimits]);
     steps.extend(filter);
     match plan.filter {
         Some(false) if plan.init => {
@@ -154,6 +154,8 @@ mod tests {
             let steps = plan(false, Some(true)).unwrap();
             assert_eq!(steps[steps.len() - 2..], [Step::PutFilterOn, Step::DropCapabilities]);
             assert!(place(&steps, Step::DropAllButAdmin) < place(&steps, Step::LimitFiles));
+            assert!(place(&steps, Step::LimitFiles) < place(&steps, Step::TakeLimits));
+            assert!(place(&steps, Step::TakeLimits) < place(&steps, Step::PutFilterOn));
             assert_eq!(plan(false, None).unwrap().last(), Some(&Step::DropCapabilities));
         }
         let plan = Plan { no_new_privileges: false, filter: Some(false), init: false };

@@ -146,7 +146,7 @@ pub fn parse(text: &str) -> Result<Set> {
         return Ok(Set::ALL);
     }
     let number = TABLE.iter().position(|(name, _)| *name == short);
-    let unknown = || Error::refused("find the capability", text, "`security capabilities` lists all names");
+    let unknown = || Error::refused("find the capability", text, "the verb `capabilities` lists all names");
     Ok(Set::one(number.ok_or_else(unknown)? as u8))
 }
 

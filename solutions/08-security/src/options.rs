@@ -2,6 +2,10 @@
 //!
 //! `NAME=VALUE`, or with a colon as older Dockers wrote it. What this engine does not do is told, and never silently
 //! accepted: whoever asks for a defence must not believe to have it.
+//!
+//! no_new_privs is off unless asked for, as in Docker: `sudo` works in an image that counts on it, under the ceiling
+//! that the container has anyway. A volume keeps its setuid programs, too, and they are the host's to check; with
+//! no_new_privs they bring nothing.
 
 use process::{Error, Result};
 

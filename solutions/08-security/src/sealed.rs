@@ -13,7 +13,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use mount::detached::{Detached, restrict};
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_name;
@@ -34,11 +33,7 @@ pub fn ensure() -> Result<()> {
         // The name that tools show would be the number of a descriptor.
         return set_name(&own_name()).during("prctl", "our name");
     }
-    let file = match mounted() {
-        Err(error) if error.errno == Errno::EPERM => copied()?,
-        file => file?,
-    };
-    Err(execute(&file))
+    Err(execute(&mounted().or_else(|_| copied())?))
 }
 
 /// A read-only mount of our file, without a place.
