@@ -1,6 +1,6 @@
 //! Stage 8: the cache of filters, limits, the OOM killer's score, keys, devices, Landlock, and what this engine does not do.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,6 +11,7 @@ use super::process_descriptors::leak_as_seven;
 use super::security::{OPEN, filtered, has_users, open};
 use super::security_seccomp::called;
 use super::user::{become_ordinary, ordinary_id, own_demo};
+use crate::lab::Ground;
 use crate::stage::case::{Case, children_of};
 use crate::stage::verdict::{Verdict, fail, holds, same};
 
@@ -112,13 +113,31 @@ pub fn a_device_is_shown(case: &Case) -> Verdict {
         ("zero", "absolute"),
         ("/dev/zero:/dev/../x", "absolute"),
         ("/dev/zero:/dev/x:z", "HOST:CONTAINER"),
-        ("/dev/zero:/dev/x:r", "cgroup"),
     ] {
         open(case, &["--device", device], "true")?.code_is(125)?.err_has(words)?.err_is_one_line()?;
     }
+    the_list_of_devices_knows_it(case)?;
     // Links of the image lead it nowhere.
     std::os::unix::fs::symlink("/etc", case.demo().join("link"))?;
     open(case, &["--device", "/dev/zero:/link/passwd"], "true")?.code_is(125)?.err_has("symbolic link")?;
+    Ok(())
+}
+
+/// What is shown can be used, as far as it was said; what lies there all the same cannot.
+fn the_list_of_devices_knows_it(case: &Case) -> Verdict {
+    let device =
+        ["/dev/fuse", "/dev/kmsg", "/dev/loop-control"].into_iter().find(|path| File::open(path).is_ok());
+    let Some(device) = device else { return Ok(()) };
+    let read = ": < /dev/shown && echo read; : >> /dev/shown && echo written";
+    let shown = |access: &str| format!("{device}:/dev/shown{access}");
+    open(case, &["--device", &shown("")], read)?.out_has("read")?.out_has("written")?;
+    if case.ground != Ground::Root {
+        // Without rights over the machine there is no list.
+        return open(case, &["--device", &shown(":r")], read)?.code_is(125)?.err_has("devices").map(drop);
+    }
+    open(case, &["--device", &shown(":r")], read)?.out_has("read")?.out_lacks("written")?;
+    open(case, &["-v", &shown("")], read)?.out_lacks("read")?.err_has("not permitted")?;
+    open(case, &["-v", &shown(""), "--privileged"], read)?.out_has("written")?;
     Ok(())
 }
 
@@ -237,7 +256,7 @@ pub fn what_is_not_done_is_told(case: &Case) -> Verdict {
         open(case, &["--security-opt", option], "true")?.code_is(0)?;
     }
     let run = case.run(&["run", "--device", "/dev/zero", "--", "true"])?;
-    run.code_is(125)?.err_has("--rootfs")?.err_is_one_line()?;
+    run.code_is(125)?.err_has("a root of the container's own")?.err_is_one_line()?;
     Ok(())
 }
 

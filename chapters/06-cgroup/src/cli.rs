@@ -128,7 +128,8 @@ fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
     isolations_with(given, program, &[])
 }
 
-/// The same with more devices than the flags of this floor name: a later chapter shows some.
+/// The same with more devices than the flags of this floor name: a later chapter shows some. With less than all rights
+/// to one, the list is needed.
 ///
 /// # Errors
 /// A flag is written wrong, or wants what there is not.
@@ -138,7 +139,9 @@ pub fn isolations_with(given: &ArgMatches, program: &mut Program, shown: &[Rule]
         return Err(Error::refused("--memory-swap", swap, "it needs a --memory"));
     }
     let rules = given.get_many::<String>("device-cgroup-rule").into_iter().flatten();
-    let rules = rules.map(|text| Rule::parse(text)).collect::<Result<Vec<_>>>()?;
+    let mut rules = rules.map(|text| Rule::parse(text)).collect::<Result<Vec<_>>>()?;
+    let (shown, limited): (Vec<Rule>, Vec<Rule>) = shown.iter().partition(|rule| rule.allows_all());
+    rules.extend(limited);
     let trees = Hierarchies::detect()?;
     let needed = !limits.is_empty() || !rules.is_empty() || given.get_flag("cgroup-writable");
     let needed = needed || given.get_one::<String>("cgroups").is_some_and(|mode| mode == "enabled");
@@ -148,7 +151,8 @@ pub fn isolations_with(given: &ArgMatches, program: &mut Program, shown: &[Rule]
         name: name.map_or_else(random_name, Ok)?,
         place,
         limits,
-        devices: [shown, &rules].concat(),
+        devices: rules,
+        shown_devices: shown,
         private: given.get_one::<String>("cgroupns").is_some_and(|mode| mode == "private"),
         shown: (mount::cli::has_dev(given, program) && !trees.0.is_empty()).then_some(trees),
         writable: given.get_flag("cgroup-writable"),

@@ -68,6 +68,11 @@ pub fn default() -> Vec<Rule> {
 // ANCHOR_END: default
 
 impl Rule {
+    /// Whether it leaves nothing out that one can do with a device.
+    pub fn allows_all(&self) -> bool {
+        self.access == MAKE | READ | WRITE
+    }
+
     /// `c 10:200 rwm`, as `--device-cgroup-rule` writes it.
     ///
     /// # Errors
@@ -139,10 +144,11 @@ impl Cgroup {
     ///
     /// # Errors
     /// The rules that were asked for cannot be had.
-    pub fn allow_devices(&self, asked: &[Rule]) -> Result<()> {
+    pub fn allow_devices(&self, asked: &[Rule], shown: &[Rule]) -> Result<()> {
+        let more = [asked, shown].concat();
         let done = self.folder(Controller::Devices).and_then(|folder| match folder.version {
-            Version::V1 => allow_by_list(folder, asked),
-            Version::V2 => bpf::attach(folder, &bpf::program(&[&default(), asked].concat())),
+            Version::V1 => allow_by_list(folder, &more),
+            Version::V2 => bpf::attach(folder, &bpf::program(&[default(), more].concat())),
         });
         match done {
             Err(error) if asked.is_empty() && is_refusal(&error) => Ok(()),
@@ -151,7 +157,7 @@ impl Cgroup {
     }
 }
 
-fn allow_by_list(folder: &Folder, asked: &[Rule]) -> Result<()> {
+fn allow_by_list(folder: &Folder, more: &[Rule]) -> Result<()> {
     folder.write("devices.deny", "a")?;
     let allow = |line: String| folder.write("devices.allow", &line);
     for line in default().iter().flat_map(Rule::lines) {
@@ -161,7 +167,7 @@ fn allow_by_list(folder: &Folder, asked: &[Rule]) -> Result<()> {
             done => done?,
         }
     }
-    asked.iter().flat_map(Rule::lines).try_for_each(allow)
+    more.iter().flat_map(Rule::lines).try_for_each(allow)
 }
 
 fn is_refusal(error: &Error) -> bool {

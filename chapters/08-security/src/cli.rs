@@ -68,13 +68,8 @@ fn devices(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
 
 /// The devices that a container may use: those that it is shown; all, if it is privileged.
 fn limited(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
-    let asked = words(given, "device").map(|text| Device::parse(text)).collect::<Result<Vec<_>>>()?;
-    let private = user::cli::is_private(given)?;
-    if let Some(device) = asked.iter().find(|device| device.is_limited() && private) {
-        let cause = "in a user namespace there is no list of devices: what its node allows is allowed";
-        return Err(Error::refused("--device", device.source.display(), cause));
-    }
-    let mut rules = asked.iter().map(Device::rule).collect::<Result<Vec<_>>>()?;
+    let rule = |text: &String| Device::parse(text)?.rule();
+    let mut rules = words(given, "device").map(rule).collect::<Result<Vec<_>>>()?;
     if given.get_flag("privileged") {
         rules.push(Rule::parse("a *:* rwm")?);
     }

@@ -74,11 +74,6 @@ impl Device {
         let (major, minor) = (libc::major(found.rdev()), libc::minor(found.rdev()));
         Rule::parse(&format!("{kind} {major}:{minor} {}", self.access))
     }
-
-    /// Whether less is allowed than all.
-    pub fn is_limited(&self) -> bool {
-        !"rwm".chars().all(|right| self.access.contains(right))
-    }
 }
 // ANCHOR_END: parse
 
@@ -169,7 +164,6 @@ mod tests {
             let expected =
                 Device { source: "/dev/fuse".into(), target: target.into(), access: access.into() };
             assert_eq!(Device::parse(text).unwrap(), expected, "{text}");
-            assert_eq!(expected.is_limited(), access.len() < 3, "{text}");
         }
         assert_eq!(Device::parse("/dev/zero:rw").unwrap().rule().unwrap().to_string(), "c 1:5 rw");
         for text in ["", "fuse", "/dev/fuse:", "/dev/fuse:/dev/../x", "/dev/fuse:/dev/x:z", "/a:/b:rwm:x"] {

@@ -45,6 +45,8 @@ pub fn lay_out(spec: &Spec) -> Result<()> {
     if let Some(demo) = &spec.demo {
         let copy = Path::new(WORK).join("demo");
         rootfs::copy(demo, &copy)?;
+        // A volume brings the programs in: a container in a container runs them.
+        spec.programs.iter().try_for_each(|(_, program)| rootfs::add_libraries(&copy, program))?;
         if let Some((name, probe)) = spec.programs.iter().find(|(name, _)| name == PROBE) {
             rootfs::add_program(&copy, probe, &format!("/usr/bin/{name}"))?;
         }

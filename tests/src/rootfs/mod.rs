@@ -68,10 +68,7 @@ pub fn add_program(rootfs: &Path, program: &Path, to: &str) -> Result<()> {
     if !to.starts_with('/') {
         bail!("add {} as {to}: the path inside must be absolute", program.display());
     }
-    let Some(elf) = elf::Elf::read(program)? else { bail!("{} is not an ELF program", program.display()) };
-    let mut plan = plan::Plan::default();
-    plan.libraries(libraries::Search::of_this_machine().closure(program, &elf)?);
-    plan.carry_out(rootfs)?;
+    add_libraries(rootfs, program)?;
     let mut plan = plan::Plan::default();
     plan.file(to, program, 0o755);
     let place = resolve::inside(rootfs, Path::new(to))?;
@@ -81,6 +78,17 @@ pub fn add_program(rootfs: &Path, program: &Path, to: &str) -> Result<()> {
         }
         _ => plan.carry_out(rootfs).map(|_| ()),
     }
+}
+
+/// Adds every library that the ELF program at `program` needs, but not the program.
+///
+/// # Errors
+/// As [`add_program`].
+pub fn add_libraries(rootfs: &Path, program: &Path) -> Result<()> {
+    let Some(elf) = elf::Elf::read(program)? else { bail!("{} is not an ELF program", program.display()) };
+    let mut plan = plan::Plan::default();
+    plan.libraries(libraries::Search::of_this_machine().closure(program, &elf)?);
+    plan.carry_out(rootfs).map(|_| ())
 }
 
 /// What `cargo workshop rootfs` prints: where it is, of which kind, how big.
