@@ -44,7 +44,9 @@ pub fn page(course: &Course, newest: &Chapter, tour: &Tour) -> String {
 
 fn head(newest: &Chapter, seen: &Seen) -> String {
     let mut text = format!("{}\n\n", styled(Look::Bold, "A container, from inside and outside"));
-    let _ = write!(text, "    # {}\n\n", seen.command.join(" "));
+    // Longer than a terminal is wide.
+    let typed = seen.command.join(" ").replace(" --network", " \\\n          --network");
+    let _ = write!(text, "    # {typed}\n\n");
     let milliseconds = (seen.birth as f64 / 1000.0).max(0.1);
     let said = format!(
         "We typed this in a lab, which plays the host. The finished program of chapter {} started a container, \
