@@ -99,11 +99,8 @@ pub fn a_killed_unpack_leaves_nothing(case: &Case) -> Verdict {
     for point in spread.chain(total - 12..=total) {
         steps_until(case, &words, point)?;
         if tree.exists() {
-            same(
-                &format!("files, killed at step {point} of {total}"),
-                whole,
-                super::mount::tree(&tree)?.len(),
-            )?;
+            let what = format!("files, killed at step {point} of {total}");
+            same(&what, whole, super::mount::tree(&tree)?.len())?;
         }
         same("the next import", &id, &import(case, &tar, "")?)?;
         same(&format!("the store, after step {point} of {total}"), vec![name.clone()], names_in("layers"))?;
