@@ -15,15 +15,15 @@ pub fn check(here: &Here, target: &Target, ground: Option<Ground>) -> Result<u8>
     let (chapter, exercise) = target.find(&here.course)?;
     let passed = once(here, chapter, exercise, ground)?;
     if passed {
-        if exercise.is_none() {
+        let progress = Progress::load(&here.root)?;
+        if progress.count(chapter) == chapter.exercises.len() {
             let number = chapter.number;
             terminal::print(&format!(
                 "\nNow break it: cargo workshop book, chapter {number}, \"Break it\"\n\
                  The engine can run on your code: cargo workshop adopt {number}\n"
             ))?;
         }
-        let progress = Progress::load(&here.root)?;
-        terminal::print(&format!("\n{}", next::next(&here.course, &progress).text()))?;
+        terminal::print(&format!("\n{}", next::words(&here.course, &progress)))?;
     }
     Ok(code(passed))
 }

@@ -5,7 +5,7 @@ use workshop::progress::Progress;
 
 /// The step that a learner's progress asks for.
 #[derive(Debug)]
-pub enum Next<'a> {
+enum Next<'a> {
     /// See what the machine offers.
     Doctor,
     /// Start a first container.
@@ -18,7 +18,7 @@ pub enum Next<'a> {
 
 /// The next step: first the two of chapter 0, for whoever has written nothing yet; then the first open
 /// exercise of the chapter at work, of those behind it, of those before it. One may start anywhere.
-pub fn next<'a>(course: &'a Course, progress: &Progress) -> Next<'a> {
+fn next<'a>(course: &'a Course, progress: &Progress) -> Next<'a> {
     if progress.exercises.is_empty() {
         if !progress.steps.contains_key("doctor") {
             return Next::Doctor;
@@ -36,6 +36,17 @@ pub fn next<'a>(course: &'a Course, progress: &Progress) -> Next<'a> {
     from_here.iter().chain(before).find_map(open).unwrap_or(Next::Finished)
 }
 
+/// What comes next, in words.
+pub fn words(course: &Course, progress: &Progress) -> String {
+    let next = next(course, progress);
+    let at_work = &course.chapters[at_work(course, progress)];
+    let said = match &next {
+        Next::Write(open, _) if open.number < at_work.number => "Still open, of the floors below:\n\n",
+        _ => "",
+    };
+    format!("{said}{}", next.text())
+}
+
 /// The index of the chapter where something happened last.
 fn at_work(course: &Course, progress: &Progress) -> usize {
     let last = |chapter: &Chapter| chapter.exercises.iter().filter_map(|e| progress.of(e).last).max();
@@ -46,7 +57,7 @@ fn at_work(course: &Course, progress: &Progress) -> usize {
 
 impl Next<'_> {
     /// The step in words, with what to type.
-    pub fn text(&self) -> String {
+    fn text(&self) -> String {
         match self {
             Next::Doctor => "Next: see what this machine offers\n      cargo workshop doctor\n".to_owned(),
             Next::Tour => "Next: meet a first container\n      cargo workshop tour\n".to_owned(),

@@ -21,7 +21,7 @@ pub fn show(here: &Here) -> Result<u8> {
         let mine = if mine { ", adopted: the floors above build on it" } else { "" };
         writeln!(out, "  {:>2}  {:widest$}  {done}{mine}", chapter.number, chapter.title)?;
     }
-    write!(out, "\n{}", next::next(&here.course, &progress).text())?;
+    write!(out, "\n{}", next::words(&here.course, &progress))?;
     if let Some(chapter) = ready_to_adopt(here, &progress)? {
         let (number, mine) = (chapter.number, chapter.my_crate());
         writeln!(out, "\nChapter {number} is complete. To build the rest of the engine on your {mine}:")?;
