@@ -15,6 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkdir;
 
 use super::cgroup::{ALONE, UNSEEN, is_v1, on_quay, start_quay, stop};
+use super::cgroup_parent::who_has_no_number_is_not_moved;
 use super::mount::{mount_tmpfs, unmount};
 use super::user::{become_ordinary, own_demo};
 use crate::lab::Ground;
@@ -152,6 +153,14 @@ pub fn the_hosts_tree_is_shown_on_request(case: &Case) -> Verdict {
     let run = on_quay(case, &["--cgroupns", "host"], script)?;
     run.code_is(0)?.out_has(&format!(":/gantry/{NAME}\n"))?.out_lacks("pier")?;
     run.out_has(&hierarchy("pids")?.group(NAME).display().to_string())?;
+    // What its root mounts on that view does not reach the host.
+    let gantry = hierarchy("pids")?.top.join("gantry").display().to_string();
+    let script = format!("mount -t tmpfs none {gantry} && ls {gantry} | wc -l && exec probe hold");
+    let running = start_quay(case, &["--cgroupns", "host"], &["sh", "-c", &script])?;
+    let (said, mounts) = (running.out_so_far()?, fs::read_to_string("/proc/self/mountinfo")?);
+    stop(running)?.code_is(0)?;
+    holds(said.starts_with("0\n"), "it covers the folder for itself", said)?;
+    holds(!mounts.contains(&format!(" {gantry} ")), "nothing is mounted on the host's folder", mounts)?;
     none_is_left("a container")
 }
 
@@ -234,6 +243,20 @@ pub fn a_name_is_taken_once(case: &Case) -> Verdict {
     none_is_left("both")
 }
 
+/// Whoever can read `gantry` can lock it, too: then there is an error, in time.
+pub fn a_lock_is_not_waited_for_for_ever(case: &Case) -> Verdict {
+    hierarchy("pids")?;
+    let folders: Vec<PathBuf> = own().into_iter().map(|top| top.join("gantry")).collect();
+    folders.iter().try_for_each(fs::create_dir_all)?;
+    let held: Vec<_> = folders.iter().map(|folder| lock(folder)).collect::<Result<_, _>>()?;
+    let run = on_quay(case, &UNSEEN, "echo ran")?;
+    drop(held);
+    run.code_is(125)?.err_has("flock(2)")?.err_is_one_line()?.out_lacks("ran")?;
+    on_quay(case, &UNSEEN, "echo ran")?.code_is(0)?.out_is("ran")?;
+    folders.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+    none_is_left("a lock that was held")
+}
+
 /// The test itself moves to the lab's root, where version 2 allows no processes beside controllers that are handed on.
 /// Version 1 knows no such rule, and there the test is in the root already.
 pub fn processes_in_the_way_make_room(case: &Case) -> Verdict {
@@ -247,6 +270,9 @@ pub fn processes_in_the_way_make_room(case: &Case) -> Verdict {
             // The lab's own processes among them; one that our PID namespace does not show stays.
             let _ = fs::write(pids.top.join("cgroup.procs"), member);
         }
+    }
+    if pids.version == Version::V2 {
+        who_has_no_number_is_not_moved(case, &pids.top)?;
     }
     let run = on_quay(case, &["--pids-limit", "20", "-m", "64m"], "exec probe fork-bomb")?;
     run.code_is(0)?.out_has("19 processes, then: EAGAIN")?;
