@@ -18,16 +18,15 @@ use super::cgroup_below::{
     what_cannot_be_removed_is_told, who_is_frozen_from_inside_is_killed,
 };
 use super::cgroup_end::{
-    a_killed_runner_leaves_nothing_for_long, nothing_is_left_when_a_container_ends,
-    wrong_use_is_told_in_one_line,
+    a_killed_runner_leaves_nothing_for_long, a_lock_is_not_waited_for_for_ever,
+    nothing_is_left_when_a_container_ends, wrong_use_is_told_in_one_line,
 };
 use super::cgroup_io::{a_slow_disk_is_slow, bounds_of_disks_are_written};
 use super::cgroup_life::{
-    a_container_has_a_cgroup_of_its_own, a_lock_is_not_waited_for_for_ever, a_name_is_taken_once,
-    a_pause_stops_and_unpause_goes_on, a_users_own_subtree_is_enough, controllers_are_handed_down,
-    kill_leaves_nobody, limits_change_while_it_runs, processes_in_the_way_make_room,
-    the_container_sees_its_own_tree, the_hosts_tree_is_shown_on_request, the_program_is_born_inside,
-    what_is_not_there_is_named,
+    a_container_has_a_cgroup_of_its_own, a_name_is_taken_once, a_pause_stops_and_unpause_goes_on,
+    a_users_own_subtree_is_enough, controllers_are_handed_down, kill_leaves_nobody,
+    limits_change_while_it_runs, processes_in_the_way_make_room, the_container_sees_its_own_tree,
+    the_hosts_tree_is_shown_on_request, the_program_is_born_inside, what_is_not_there_is_named,
 };
 use super::cgroup_parent::a_parent_stays_its_owners;
 use super::cgroup_stats::{controllers_are_listed, events_are_told, statistics_tell_what_was_used};

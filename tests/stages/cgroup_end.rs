@@ -1,6 +1,8 @@
 //! Stage 6: what is left of a container when it ends, when it never began, and when its runner is killed.
 
+use std::fs;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::sys::ptrace;
@@ -9,7 +11,9 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::cgroup::{ALONE, UNSEEN, on_quay, start_quay};
+use super::cgroup_life::lock;
 use super::network_crash::{follow, has_containers};
+use crate::lab::cgroups::own;
 use crate::stage::case::{Case, children_of, eventually};
 use crate::stage::cgroups::{NAME, hierarchy, none_is_left};
 use crate::stage::verdict::{Trouble, Verdict, fail};
@@ -39,6 +43,20 @@ pub fn nothing_is_left_when_a_container_ends(case: &Case) -> Verdict {
     none_is_left("a failed birth")?;
     on_quay(case, &["--volume", "/no/such/folder:/mnt"], "true")?.code_is(125)?;
     none_is_left("a mount that was refused")
+}
+
+/// Whoever can read `gantry` can lock it, too: then there is an error, in time.
+pub fn a_lock_is_not_waited_for_for_ever(case: &Case) -> Verdict {
+    hierarchy("pids")?;
+    let folders: Vec<PathBuf> = own().into_iter().map(|top| top.join("gantry")).collect();
+    folders.iter().try_for_each(fs::create_dir_all)?;
+    let held: Vec<_> = folders.iter().map(|folder| lock(folder)).collect::<Result<_, _>>()?;
+    let run = on_quay(case, &UNSEEN, "echo ran")?;
+    drop(held);
+    run.code_is(125)?.err_has("flock(2)")?.err_is_one_line()?.out_lacks("ran")?;
+    on_quay(case, &UNSEEN, "echo ran")?.code_is(0)?.out_is("ran")?;
+    folders.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+    none_is_left("a lock that was held")
 }
 
 /// At each of some points of a run its runner is killed; `clean` removes what it left, or the next run.

@@ -28,7 +28,7 @@ use std::io::Write;
 use mount::detached::Detached;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use process::{Birth, Child, Context, Isolation, Result};
+use process::{Birth, Child, Context, Error, Isolation, Result};
 
 use crate::devices::Rule;
 use crate::limits::Limits;
@@ -101,10 +101,7 @@ impl Isolation for Membership {
         yard::check_name(&self.wish.name)?;
         if let Some(place) = self.wish.place.clone() {
             match self.make(&place) {
-                // A name that is taken is another's container, and a lock that is held another's will.
-                Err(error)
-                    if !self.wish.needed && ![Errno::EEXIST, Errno::ETIMEDOUT].contains(&error.errno) =>
-                {
+                Err(error) if !self.wish.needed && !is_anothers(&error) => {
                     eprintln!("the container has no limits: {error}");
                     self.remove();
                 }
@@ -135,6 +132,11 @@ impl Isolation for Membership {
             (None, None) => Ok(()),
         }
     }
+}
+
+/// A name that is taken is another's container, and a lock that is held is another's will: that is told, limits or not.
+fn is_anothers(error: &Error) -> bool {
+    [Errno::EEXIST, Errno::ETIMEDOUT].contains(&error.errno)
 }
 
 // ANCHOR: born
