@@ -1,15 +1,20 @@
 //! Stage 6: groups that the container makes itself, below its own, whatever they are called, and however many.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 
-use super::cgroup::{on_quay, start_quay, stop};
+use super::cgroup::{ALONE, start_quay, stop};
 use super::mount::{mount_tmpfs, unmount};
 use crate::lab::cgroups::{own, tree};
-use crate::stage::case::Case;
+use crate::stage::case::{Case, Running};
 use crate::stage::cgroups::{NAME, Version, hierarchy, none_is_left, read};
 use crate::stage::verdict::{Trouble, Verdict, holds, same};
+
+/// As many open files as a small system allows.
+const FILES: u64 = 256;
 
 const WRITABLE: [&str; 3] = ["--cgroup-writable", "--pids-limit", "20"];
 
@@ -37,7 +42,7 @@ pub fn what_a_container_made_below_is_removed(case: &Case) -> Verdict {
     none_is_left("a container with groups of its own")
 }
 
-/// A name that is no text, more groups than a process may open files, and a process in the innermost.
+/// A name that is no text, more groups than the runner may open files, and a process in the innermost.
 pub fn odd_and_many_groups_below_are_removed(case: &Case) -> Verdict {
     let folder = inside("pids")?;
     let script = format!(
@@ -45,17 +50,28 @@ pub fn odd_and_many_groups_below_are_removed(case: &Case) -> Verdict {
          deep=$(printf 'deeper/%.0s' $(seq 300)) && mkdir -p \"$deep\" && \
          {{ sleep 1000 & echo $! > \"$deep/cgroup.procs\"; }} && exec probe hold"
     );
-    let running = start_quay(case, &WRITABLE, &["sh", "-c", &script])?;
+    let start = || with_few_files(case, &["sh", "-c", &script])?.until_ready();
+    let running = start()?;
     case.run(&["kill", NAME])?.code_is(0)?;
     let run = running.ends("it was killed")?;
     run.code_is(137)?.claim(run.err.is_empty(), "nothing to tell: all of it is removed")?;
     none_is_left("a container with many groups of its own")?;
     // The same by the next run, when nobody was left to do it.
-    let running = start_quay(case, &WRITABLE, &["sh", "-c", &script])?;
+    let running = start()?;
     running.signal(Signal::SIGKILL)?;
     running.wait()?;
-    on_quay(case, &["--pids-limit", "20"], "echo next")?.code_is(0)?.out_is("next")?;
+    with_few_files(case, &["echo", "next"])?.wait()?.code_is(0)?.out_is("next")?;
     none_is_left("its runner's end, and the next run")
+}
+
+/// Starts a container whose runner may have no more than some open files.
+fn with_few_files(case: &Case, command: &[&str]) -> Result<Running, Trouble> {
+    let words = [&["run"], &ALONE[..], &WRITABLE, &["--"], command].concat();
+    case.start_with(&words, |command| {
+        let limit = || Ok(setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES)?);
+        // SAFETY: one system call.
+        unsafe { command.pre_exec(limit) };
+    })
 }
 
 /// In version 1 who is frozen does not die: not before it is thawed, in its own group and in all above.

@@ -307,16 +307,15 @@ pub fn a_users_own_subtree_is_enough(case: &Case) -> Verdict {
     let folder = if is_v1("pids")? { "/sys/fs/cgroup/pids" } else { "/sys/fs/cgroup" };
     let script = format!("mkdir -p {folder}/pier/mole && chmod 0 {folder}/pier && probe fork-bomb; id -u");
     let flags = ["--cgroup-writable", "--pids-limit", "20", "--", "sh", "-c", &script];
-    let words = [&["run"], &ALONE[..], &flags].concat();
-    let run = case.start_with(&words, |command| {
+    let started = case.start_with(&[&["run"], &ALONE[..], &flags].concat(), |command| {
         command.env("GANTRY_STATE", "/tmp/state-of-the-user");
         let enter = move || doors.iter().try_for_each(|mut door| door.write_all(b"0"));
         // SAFETY: plain writes; the caller has one thread.
         unsafe { command.pre_exec(enter) };
         become_ordinary(case, command, &[]);
     })?;
-    let run = run.wait()?;
     // `sh` is there, too.
+    let run = started.wait()?;
     run.code_is(0)?
         .out_has("18 processes, then: EAGAIN")?
         .claim(run.out.ends_with("\n0\n"), "root of its user namespace")?;
