@@ -25,16 +25,21 @@ pub fn nothing_inside_raises_its_own_limit(case: &Case) -> Verdict {
     let write = format!("for f in pids.max ../pids.max ../../pids.max; do echo max > {folder}/$f; done");
     let leave = format!("for f in .. ../.. .; do echo 0 > {folder}/$f/cgroup.procs; done");
     let plain = format!("cat {folder}/pids.max; {write}; {leave}; echo tried; exec probe hold");
-    let remount =
-        format!("mount -o remount,rw {folder}; mount -o remount,rw,bind {folder}; {write}; {plain}");
+    // The view is made writable again, and a second one is mounted.
+    let mounts = format!(
+        "mount -o remount,rw {folder}; mount -o remount,rw,bind {folder} && echo writable; \
+         {} && echo max > /mnt/pids.max; {write}; {plain}",
+        mount_anew()?
+    );
     limit_stays(case, &[], &plain)?;
     if !is_v1("pids")? {
-        return limit_stays(case, &[], &remount);
+        // `nsdelegate`.
+        limit_stays(case, &[], &mounts)?;
     }
-    // Version 1: who is the owner of the files, and may mount, makes the view writable again. Left to chapter 8, which
-    // takes CAP_SYS_ADMIN; but in a user namespace with ids of its own nothing there belongs to the container's root.
+    // Version 1: who is the owner of the files, and may mount, can write them. Left to chapter 8, which takes
+    // CAP_SYS_ADMIN; but where the container's ids are others outside, nothing there belongs to its root.
     if has_many_ids(case) {
-        limit_stays(case, &["--uid-map", "0:100000:65536"], &remount)?;
+        limit_stays(case, &["--uid-map", "0:100000:65536"], &mounts)?;
     }
     Ok(())
 }

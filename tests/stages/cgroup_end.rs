@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::sys::ptrace;
@@ -9,12 +10,13 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use super::cgroup::{ALONE, UNSEEN, on_quay, start_quay, stop};
+use super::cgroup::{ALONE, UNSEEN, on_quay, start_quay};
+use super::cgroup_life::lock;
 use super::network_crash::{follow, has_containers};
-use crate::lab::cgroups::{own, tree};
+use crate::lab::cgroups::own;
 use crate::stage::case::{Case, children_of, eventually};
-use crate::stage::cgroups::{NAME, Version, hierarchy, none_is_left, read};
-use crate::stage::verdict::{Trouble, Verdict, fail, holds, same};
+use crate::stage::cgroups::{NAME, hierarchy, none_is_left};
+use crate::stage::verdict::{Trouble, Verdict, fail};
 
 /// How many points of a run are tried.
 const POINTS: usize = 16;
@@ -43,23 +45,18 @@ pub fn nothing_is_left_when_a_container_ends(case: &Case) -> Verdict {
     none_is_left("a mount that was refused")
 }
 
-pub fn what_a_container_made_below_is_removed(case: &Case) -> Verdict {
-    let pids = hierarchy("pids")?;
-    let folder = if pids.version == Version::V1 { "/sys/fs/cgroup/pids" } else { "/sys/fs/cgroup" };
-    let script = format!(
-        "cut -d: -f3 /proc/self/cgroup | sort -u; echo max > {folder}/pids.max; mkdir -p {folder}/pier/mole && echo made; \
-         sleep 1000 & echo $! > {folder}/pier/mole/cgroup.procs && echo moved; exec probe hold"
-    );
-    let running = start_quay(case, &["--cgroup-writable", "--pids-limit", "20"], &["sh", "-c", &script])?;
-    let said = running.out_so_far()?;
-    holds(said.contains("made") && said.contains("moved"), "groups of its own can be made inside", &said)?;
-    holds(said.starts_with("/\n"), "its root is all that it sees", &said)?;
-    // Below its limits, not beside them.
-    same("pids.max", "20".to_owned(), read("pids", NAME, ["pids.max"; 2])?)?;
-    let below = tree(&pids.group(NAME));
-    holds(below.iter().any(|group| group.ends_with("pier/mole")), "they are below", format!("{below:?}"))?;
-    stop(running)?.code_is(0)?;
-    none_is_left("a container with groups of its own")
+/// Whoever can read `gantry` can lock it, too: then there is an error, in time.
+pub fn a_lock_is_not_waited_for_for_ever(case: &Case) -> Verdict {
+    hierarchy("pids")?;
+    let folders: Vec<PathBuf> = own().into_iter().map(|top| top.join("gantry")).collect();
+    folders.iter().try_for_each(fs::create_dir_all)?;
+    let held: Vec<_> = folders.iter().map(|folder| lock(folder)).collect::<Result<_, _>>()?;
+    let run = on_quay(case, &UNSEEN, "echo ran")?;
+    drop(held);
+    run.code_is(125)?.err_has("flock(2)")?.err_is_one_line()?.out_lacks("ran")?;
+    on_quay(case, &UNSEEN, "echo ran")?.code_is(0)?.out_is("ran")?;
+    folders.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+    none_is_left("a lock that was held")
 }
 
 /// At each of some points of a run its runner is killed; `clean` removes what it left, or the next run.
@@ -156,6 +153,16 @@ const WRONG: [&[&str]; 22] = [
     &["--cgroup-parent", "/quay/../pier"],
 ];
 
+/// What only the kernel would refuse, in words that do not name the flag.
+const NAMED: [&[&str]; 6] = [
+    &["--cpus", "0.001"],
+    &["--pids-limit", "4194305"],
+    &["--memory-reservation", "0"],
+    &["--cpuset-cpus", "+0"],
+    &["--device-write-bps", ":1m"],
+    &["--cgroup-parent", "/gantry/quay"],
+];
+
 pub fn wrong_use_is_told_in_one_line(case: &Case) -> Verdict {
     hierarchy("pids")?;
     for flags in WRONG {
@@ -168,22 +175,16 @@ pub fn wrong_use_is_told_in_one_line(case: &Case) -> Verdict {
         let run = case.sh(&["--rootfs", "demo", "--network", "none", "--name", name], "echo ran")?;
         run.code_is(125)?.out_lacks("ran")?.err_is_one_line()?;
     }
+    for flags in NAMED {
+        on_quay(case, flags, "echo ran")?
+            .code_is(125)?
+            .out_lacks("ran")?
+            .err_has(flags[0])?
+            .err_is_one_line()?;
+    }
+    let taken = ["--rootfs", "demo", "--network", "none", "--name", "cgroup.procs"];
+    case.sh(&taken, "echo ran")?.code_is(125)?.out_lacks("ran")?.err_has("the kernel has a file")?;
     none_is_left("wrong use")?;
     on_quay(case, &["--cpuset-cpus", "4000"], "true")?.code_is(125)?.err_is_one_line()?;
-    none_is_left("a limit that the kernel refused")?;
-    a_parent_stays(case)
-}
-
-/// Below a group that somebody else made; it stays his.
-fn a_parent_stays(case: &Case) -> Verdict {
-    let parent = hierarchy("pids")?.top.join("harbour");
-    fs::create_dir(&parent)?;
-    let run = on_quay(case, &["--cgroup-parent", "/harbour", "--pids-limit", "20"], "exec probe fork-bomb")?;
-    run.code_is(0)?.out_has("19 processes")?;
-    same("groups below the parent", vec![parent.clone()], tree(&parent))?;
-    for top in own() {
-        // In version 1 the engine has made it in the other hierarchies, too, on its way to `gantry`.
-        let _ = fs::remove_dir(top.join("harbour"));
-    }
-    holds(!parent.exists(), "the parent can be removed", parent.display())
+    none_is_left("a limit that the kernel refused")
 }

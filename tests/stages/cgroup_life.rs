@@ -15,6 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkdir;
 
 use super::cgroup::{ALONE, UNSEEN, is_v1, on_quay, start_quay, stop};
+use super::cgroup_parent::who_has_no_number_is_not_moved;
 use super::mount::{mount_tmpfs, unmount};
 use super::user::{become_ordinary, own_demo};
 use crate::lab::Ground;
@@ -48,19 +49,8 @@ pub fn a_container_has_a_cgroup_of_its_own(case: &Case) -> Verdict {
     same("cgroup.procs", first.to_string(), read("pids", NAME, ["cgroup.procs"; 2])?)?;
     stop(running)?.code_is(0)?;
     // Without a name it has one of twelve hexadecimal digits.
-    let words = [
-        "run",
-        "--rootfs",
-        "demo",
-        "--network",
-        "none",
-        "--bare",
-        "--cgroupns",
-        "host",
-        "--",
-        "probe",
-        "hold",
-    ];
+    let words = "run --rootfs demo --network none --bare --cgroupns host -- probe hold".split(' ');
+    let words: Vec<&str> = words.collect();
     let running = case.start(&words)?.until_ready()?;
     let named = hierarchy("pids")?.top.join("gantry");
     let names: Vec<String> = folders(&named)?;
@@ -111,7 +101,7 @@ pub fn controllers_are_handed_down(case: &Case) -> Verdict {
     none_is_left("`clean`, and no runner lives")
 }
 
-fn lock(folder: &Path) -> Result<Flock<File>, Trouble> {
+pub(super) fn lock(folder: &Path) -> Result<Flock<File>, Trouble> {
     Flock::lock(File::open(folder)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
@@ -152,6 +142,14 @@ pub fn the_hosts_tree_is_shown_on_request(case: &Case) -> Verdict {
     let run = on_quay(case, &["--cgroupns", "host"], script)?;
     run.code_is(0)?.out_has(&format!(":/gantry/{NAME}\n"))?.out_lacks("pier")?;
     run.out_has(&hierarchy("pids")?.group(NAME).display().to_string())?;
+    // What its root mounts on that view does not reach the host.
+    let gantry = hierarchy("pids")?.top.join("gantry").display().to_string();
+    let script = format!("mount -t tmpfs none {gantry} && ls {gantry} | wc -l && exec probe hold");
+    let running = start_quay(case, &["--cgroupns", "host"], &["sh", "-c", &script])?;
+    let (said, mounts) = (running.out_so_far()?, fs::read_to_string("/proc/self/mountinfo")?);
+    stop(running)?.code_is(0)?;
+    holds(said.starts_with("0\n"), "it covers the folder for itself", said)?;
+    holds(!mounts.contains(&format!(" {gantry} ")), "nothing is mounted on the host's folder", mounts)?;
     none_is_left("a container")
 }
 
@@ -248,6 +246,9 @@ pub fn processes_in_the_way_make_room(case: &Case) -> Verdict {
             let _ = fs::write(pids.top.join("cgroup.procs"), member);
         }
     }
+    if pids.version == Version::V2 {
+        who_has_no_number_is_not_moved(case, &pids.top)?;
+    }
     let run = on_quay(case, &["--pids-limit", "20", "-m", "64m"], "exec probe fork-bomb")?;
     run.code_is(0)?.out_has("19 processes, then: EAGAIN")?;
     none_is_left("a container")?;
@@ -302,17 +303,19 @@ pub fn a_users_own_subtree_is_enough(case: &Case) -> Verdict {
         .iter()
         .map(|group| OpenOptions::new().write(true).open(group.join("cgroup.procs")))
         .collect::<Result<_, _>>()?;
-    let words =
-        [&["run"], &ALONE[..], &["--pids-limit", "20", "--", "sh", "-c", "probe fork-bomb; id -u"]].concat();
-    let run = case.start_with(&words, |command| {
+    // A folder that he made inside and then closed to everybody, himself included, is removed all the same.
+    let folder = if is_v1("pids")? { "/sys/fs/cgroup/pids" } else { "/sys/fs/cgroup" };
+    let script = format!("mkdir -p {folder}/pier/mole && chmod 0 {folder}/pier && probe fork-bomb; id -u");
+    let flags = ["--cgroup-writable", "--pids-limit", "20", "--", "sh", "-c", &script];
+    let started = case.start_with(&[&["run"], &ALONE[..], &flags].concat(), |command| {
         command.env("GANTRY_STATE", "/tmp/state-of-the-user");
         let enter = move || doors.iter().try_for_each(|mut door| door.write_all(b"0"));
         // SAFETY: plain writes; the caller has one thread.
         unsafe { command.pre_exec(enter) };
         become_ordinary(case, command, &[]);
     })?;
-    let run = run.wait()?;
     // `sh` is there, too.
+    let run = started.wait()?;
     run.code_is(0)?
         .out_has("18 processes, then: EAGAIN")?
         .claim(run.out.ends_with("\n0\n"), "root of its user namespace")?;

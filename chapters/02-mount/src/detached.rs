@@ -54,6 +54,28 @@ impl Detached {
     // ANCHOR_END: detached
 }
 
+// ANCHOR: change
+impl Detached {
+    /// Cuts a copy loose, with all below it: what is mounted on the copy does not appear on what it was taken from.
+    ///
+    /// # Errors
+    /// None that a user could cause.
+    pub fn make_private(&self) -> Result<()> {
+        let private =
+            libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+        change(self.as_fd(), &private).during("mount_setattr", "a private copy")
+    }
+}
+
+/// Changes a mount, and every mount below it, in one call.
+///
+/// # Errors
+/// As mount_setattr(2).
+pub fn change(mount: BorrowedFd<'_>, change: &libc::mount_attr) -> nix::Result<()> {
+    api::change_mount(mount, api::RECURSIVE, change)
+}
+// ANCHOR_END: change
+
 // ANCHOR: restrict
 /// Sets attributes on a mount and on every mount below it.
 ///

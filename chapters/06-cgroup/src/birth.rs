@@ -16,10 +16,11 @@
 //!
 //! Nothing inside may change a limit. `/sys/fs/cgroup` is read-only; and what the kernel would run at the end of a cgroup
 //! (`release_agent`, CVE-2022-0492) stands in the root of a tree only, which the namespace does not show, and new trees
-//! cannot be made from inside of one. In a user namespace that is all: the files belong to others, whoever mounts them
-//! how often. Without one the container's root is the machine's, until chapter 8 takes its capabilities: it can mount the
-//! tree again, writable, and raise its own limits (version 2 refuses even that where the machine's own mount has the
-//! option `nsdelegate`), and with `--cgroupns host` it finds the release agent, too.
+//! cannot be made from inside of one. But the container's root may mount, until chapter 8 takes that away: it makes the
+//! view writable again, or mounts a second one. Then two lines are left. The files belong to others: so it is where the
+//! container's ids are others' outside (`--uid-map 0:100000:65536`), and not where its root is the runner's own id
+//! (`0:0:1`, or no user namespace). Or the kernel refuses: version 2 does, where the machine's own mount has the option
+//! `nsdelegate`; version 1 has no such option. With `--cgroupns host` the machine's root finds the release agent, too.
 
 use std::fs::File;
 use std::io::Write;
@@ -27,7 +28,7 @@ use std::io::Write;
 use mount::detached::Detached;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use process::{Birth, Child, Context, Isolation, Result};
+use process::{Birth, Child, Context, Error, Isolation, Result};
 
 use crate::devices::Rule;
 use crate::limits::Limits;
@@ -81,7 +82,9 @@ impl Membership {
         let yard = Yard::enter(place)?;
         // What cannot be swept now is told by `clean`.
         let _ = yard.sweep();
-        let cgroup = self.cgroup.insert(yard.create(&self.wish.name)?);
+        let made = yard.create(&self.wish.name);
+        drop(yard);
+        let cgroup = self.cgroup.insert(made.inspect_err(|_| yard::tidy(place))?);
         for warning in cgroup.apply(&self.wish.limits)? {
             eprintln!("a limit is not complete: {warning}");
         }
@@ -100,8 +103,7 @@ impl Isolation for Membership {
         yard::check_name(&self.wish.name)?;
         if let Some(place) = self.wish.place.clone() {
             match self.make(&place) {
-                // A name that is taken is another's container, whatever we need.
-                Err(error) if !self.wish.needed && error.errno != Errno::EEXIST => {
+                Err(error) if !self.wish.needed && !is_anothers(&error) => {
                     eprintln!("the container has no limits: {error}");
                     self.remove();
                 }
@@ -134,6 +136,11 @@ impl Isolation for Membership {
     }
 }
 
+/// A name that is taken is another's container, and a lock that is held is another's will: that is told, limits or not.
+fn is_anothers(error: &Error) -> bool {
+    [Errno::EEXIST, Errno::ETIMEDOUT].contains(&error.errno)
+}
+
 // ANCHOR: born
 impl Membership {
     /// First moment: version 2 takes the folder in which the process is to be born; in version 1 we open the doors.
@@ -161,7 +168,9 @@ impl Membership {
     /// What does not go now is swept by the next run, when its lock is free.
     fn remove(&mut self) {
         let (Some(cgroup), Some(place)) = (self.cgroup.take(), &self.wish.place) else { return };
-        let _ = cgroup.remove();
+        if let Err(error) = cgroup.remove() {
+            eprintln!("the container's cgroup stays until the next run: {error}");
+        }
         drop(cgroup);
         yard::tidy(place);
     }

@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use process::{Error, Result};
 
 use crate::place::Place;
@@ -102,7 +102,7 @@ impl Cgroup {
     /// None that a user could cause.
     pub fn take_over(&mut self) -> Result<bool> {
         if self.held.is_none() {
-            self.held = yard::lock(&self.folders[0], FlockArg::LockExclusiveNonblock)?;
+            self.held = yard::lock(&self.folders[0])?;
         }
         Ok(self.held.is_some())
     }

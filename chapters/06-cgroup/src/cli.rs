@@ -6,12 +6,11 @@ use clap::{ArgMatches, Command, arg, value_parser};
 use network::random::random;
 use process::cli::{Floor, Isolations};
 use process::{Error, Program, Result};
-use uts_ipc::size;
 
 use crate::Hierarchies;
 use crate::birth::{Membership, Wish};
 use crate::devices::Rule;
-use crate::limits::{Amount, Limits, PERIOD, quota_for};
+use crate::limits::{Amount, Limits, PERIOD, bytes, quota_for};
 use crate::place::Place;
 use crate::throttle::{Rate, Throttle};
 
@@ -35,7 +34,7 @@ fn flags(command: Command) -> Command {
 
 /// Where containers' cgroups are; the verbs have it too.
 pub(crate) fn parent_flag() -> clap::Arg {
-    arg!(--"cgroup-parent" <PATH> "Below this cgroup, from the root of the tree: PATH/gantry/NAME")
+    arg!(--"cgroup-parent" <PATH> "Below this cgroup, from the root of the tree: PATH/gantry/NAME; PATH is made where it is not there, and stays")
         .value_parser(value_parser!(PathBuf))
 }
 
@@ -89,7 +88,9 @@ pub fn limits(given: &ArgMatches) -> Result<Limits> {
         cpuset_mems: word("cpuset-mems").cloned(),
         memory: amount("memory", Amount::bytes)?,
         memory_swap: amount("memory-swap", Amount::bytes)?,
-        memory_reservation: word("memory-reservation").map(|text| size::bytes(text)).transpose()?,
+        memory_reservation: word("memory-reservation")
+            .map(|text| bytes("--memory-reservation", text))
+            .transpose()?,
         io_weight: number("blkio-weight"),
         throttles: throttles(given)?,
         pids: amount("pids-limit", Amount::number)?,

@@ -16,7 +16,7 @@ use process::{Context, Error, Result};
 use crate::{Cgroup, Controller, Folder, Version};
 
 /// The longest that we wait for the kernel to stop, end or let go of processes.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 // ANCHOR: freeze
 impl Cgroup {
@@ -44,14 +44,18 @@ impl Cgroup {
             .map_err(|error| error.because("a process waits in the kernel for something that does not come"))
     }
 
-    /// Lets all processes go on.
+    /// Lets all processes go on; in version 1 also those that the container itself has stopped in a cgroup of its own,
+    /// for nobody can be killed there.
     ///
     /// # Errors
     /// The cgroup is gone.
     pub fn resume(&self) -> Result<()> {
         let folder = self.folder(Controller::Freezer)?;
         match folder.version {
-            Version::V1 => folder.write("freezer.state", "THAWED"),
+            Version::V1 => {
+                let below = folder.walk(|each| or_gone(each.write("freezer.state", "THAWED")));
+                folder.write("freezer.state", "THAWED").and(below)
+            }
             Version::V2 => folder.write("cgroup.freeze", "0"),
         }
     }
@@ -97,14 +101,21 @@ impl Cgroup {
     /// # Errors
     /// The cgroup is gone.
     pub fn processes(&self) -> Result<Vec<i32>> {
-        let mut all = Vec::new();
+        let (found, looked) = self.found();
+        looked.map(|()| found)
+    }
+
+    /// The processes that were found, and whether all could be looked for.
+    fn found(&self) -> (Vec<i32>, Result<()>) {
+        let (mut all, mut looked) = (Vec::new(), Ok(()));
         for folder in &self.folders {
-            collect(folder, &mut all)?;
+            looked = looked.and(collect(folder, &mut all));
         }
         all.sort_unstable();
         all.dedup();
         // Those that our PID namespace does not show have no number.
-        Ok(all.into_iter().filter(|pid| *pid > 0).collect())
+        all.retain(|pid| *pid > 0);
+        (all, looked)
     }
 
     /// Whether no process is in it or below.
@@ -139,19 +150,32 @@ impl Cgroup {
 
     /// Removes what does not let itself be removed: with cgroups below it, or processes inside.
     fn clear(&self, folder: &Folder) -> Result<()> {
-        if !self.is_empty()? {
-            self.kill()?;
+        // Whom we cannot look for may be there.
+        if !self.is_empty().unwrap_or(false) {
+            self.kill().map_err(|error| match error.errno {
+                Errno::ETIMEDOUT => error.because("a process in it does not die"),
+                _ => error,
+            })?;
         }
         // The dead are in it until the kernel has put them away.
-        let removed = until(|| match folder.remove_children().and_then(|()| remove_folder(folder)) {
+        let removed = until(|| match folder.remove_below().and_then(|()| remove_folder(folder)) {
             Err(error) if error.errno == Errno::EBUSY => Ok(false),
             removed => or_gone(removed).map(|()| true),
         });
         removed.map_err(|error| match error.errno {
-            Errno::ETIMEDOUT => Error::new("rmdir", folder.path.display(), Errno::EBUSY)
-                .because("a process in it does not die"),
+            Errno::ETIMEDOUT => {
+                Error::new("rmdir", folder.path.display(), Errno::EBUSY).because(self.why_it_stays(folder))
+            }
             _ => error,
         })
+    }
+
+    fn why_it_stays(&self, folder: &Folder) -> &'static str {
+        match (self.is_empty(), folder.below()) {
+            (Ok(true), Ok(below)) if below.is_empty() => "it is empty; is something mounted on it?",
+            (Ok(true), _) => "there are too many cgroups below it, or somebody goes on making them",
+            _ => "a process in it does not die",
+        }
     }
     // ANCHOR_END: remove
 }
@@ -164,15 +188,19 @@ fn remove_folder(folder: &Folder) -> Result<()> {
     }
 }
 
-/// The processes of a folder and of all below it.
+/// The processes of a folder and of all below it; what cannot be read does not hide the rest.
 fn collect(folder: &Folder, all: &mut Vec<i32>) -> Result<()> {
-    match folder.processes() {
-        // Threaded cgroups have no list of processes; those are listed where the thread group's cgroup is.
-        Err(error) if error.errno == Errno::EOPNOTSUPP => {}
-        Err(error) if is_gone(&error) => return Ok(()),
-        inside => all.extend(inside?),
-    }
-    folder.children()?.iter().try_for_each(|child| collect(child, all))
+    let mut read = Ok(());
+    let looked = folder.walk(|each| {
+        match each.processes() {
+            Ok(inside) => all.extend(inside),
+            // Threaded cgroups have no list of processes; those are listed where the thread group's cgroup is.
+            Err(error) if error.errno == Errno::EOPNOTSUPP || is_gone(&error) => {}
+            Err(error) => read = Err(error),
+        }
+        Ok(())
+    });
+    looked.and(read)
 }
 
 /// Whether the cgroup was removed meanwhile: its runner was faster.
@@ -188,7 +216,7 @@ fn or_gone(done: Result<()>) -> Result<()> {
 }
 
 /// Asks again, ever more rarely, until it is so.
-fn until(mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn until(mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let (begin, mut pause) = (Instant::now(), Duration::from_micros(100));
     while !is_so()? {
         if begin.elapsed() > PATIENCE {

@@ -51,6 +51,12 @@ pub struct Limits {
 /// The period if none is given, in microseconds.
 pub const PERIOD: u64 = 100_000;
 
+/// The kernel gives out no less, in microseconds.
+const LEAST_QUOTA: u64 = 1_000;
+
+/// No system has more processes and threads; `PID_MAX_LIMIT` of the kernel.
+const MOST_PROCESSES: u64 = 1 << 22;
+
 /// Less memory than this does not carry a container through its birth; Docker refuses less as well.
 const LEAST_MEMORY: u64 = 6 << 20;
 
@@ -67,11 +73,11 @@ impl Limits {
     /// A number out of its range; memory with swap that is less than memory alone.
     pub fn check(&self) -> Result<()> {
         within("--cpu-period", self.cpu_period, 1_000, 1_000_000)?;
-        within("--cpu-quota", of(self.cpu_quota), 1_000, u64::MAX)?;
+        within("--cpu-quota", of(self.cpu_quota), LEAST_QUOTA, u64::MAX)?;
         within("--cpu-shares", self.cpu_shares, 2, 262_144)?;
         within("--blkio-weight", self.io_weight, 10, 1_000)?;
         within("--memory", of(self.memory), LEAST_MEMORY, i64::MAX as u64)?;
-        within("--pids-limit", of(self.pids), 1, u64::MAX)?;
+        within("--pids-limit", of(self.pids), 1, MOST_PROCESSES)?;
         is_list("--cpuset-cpus", self.cpuset_cpus.as_deref())?;
         is_list("--cpuset-mems", self.cpuset_mems.as_deref())?;
         match (self.memory, self.memory_swap) {
@@ -151,19 +157,32 @@ impl Amount {
         if text == "-1" {
             return Ok(Amount::Unlimited);
         }
-        size::bytes(text).map(Amount::Of).map_err(|error| Error::refused(flag, text, error.cause))
+        bytes(flag, text).map(Amount::Of)
     }
+}
+
+/// An amount of memory such as `64m`.
+///
+/// # Errors
+/// It is none, or nothing.
+pub fn bytes(flag: &str, text: &str) -> Result<u64> {
+    size::bytes(text).map_err(|error| Error::refused(flag, text, error.cause))
 }
 
 // ANCHOR: cpus
 /// The quota for a number of processors such as `1.5`: that many periods in each period.
 ///
 /// # Errors
-/// It is no number above zero.
+/// It is no number above zero; or less than the kernel gives out.
 pub fn quota_for(cpus: &str, period: u64) -> Result<Amount> {
     match cpus.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => {
-            Ok(Amount::Of((number * period as f64).round() as u64))
+            let quota = (number * period as f64).round() as u64;
+            if quota < LEAST_QUOTA {
+                let cause = format!("of {period} us that is {quota}, and {LEAST_QUOTA} is the least");
+                return Err(Error::refused("--cpus", cpus, cause));
+            }
+            Ok(Amount::Of(quota))
         }
         _ => Err(Error::refused("--cpus", cpus, "write how many processors: 1.5")),
     }
@@ -178,7 +197,7 @@ mod tests {
     fn a_number_of_processors_is_a_quota() {
         assert_eq!(quota_for("1.5", PERIOD), Ok(Amount::Of(150_000)));
         assert_eq!(quota_for("0.2", 50_000), Ok(Amount::Of(10_000)));
-        for wrong in ["", "0", "-1", "x", "inf", "nan"] {
+        for wrong in ["", "0", "-1", "x", "inf", "nan", "0.001"] {
             assert!(quota_for(wrong, PERIOD).is_err(), "{wrong}");
         }
     }
@@ -190,7 +209,9 @@ mod tests {
         assert_eq!(flag(Limits { cpu_period: Some(999), ..Limits::default() }), "--cpu-period");
         assert_eq!(flag(Limits { cpu_quota: Some(Amount::Of(100)), ..Limits::default() }), "--cpu-quota");
         assert_eq!(flag(Limits { io_weight: Some(1001), ..Limits::default() }), "--blkio-weight");
-        assert_eq!(flag(Limits { pids: Some(Amount::Of(0)), ..Limits::default() }), "--pids-limit");
+        for wrong in [0, MOST_PROCESSES + 1] {
+            assert_eq!(flag(Limits { pids: Some(Amount::Of(wrong)), ..Limits::default() }), "--pids-limit");
+        }
         let memory = Some(Amount::Of(64 << 20));
         assert_eq!(flag(Limits { memory: Some(Amount::Of(1)), ..Limits::default() }), "--memory");
         let both = Some(Amount::Of(32 << 20));

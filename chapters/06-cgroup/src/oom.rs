@@ -28,8 +28,12 @@ impl Cgroup {
 
 /// Version 1 counts a kill only where the process was; version 2 in all cgroups above as well.
 fn in_each(folder: &Folder) -> Result<u64> {
-    let below = folder.children()?.iter().map(in_each).sum::<Result<u64>>()?;
-    Ok(folder.count("memory.oom_control", "oom_kill").unwrap_or(0) + below)
+    let mut kills = 0;
+    folder.walk(|each| {
+        kills += each.count("memory.oom_control", "oom_kill").unwrap_or(0);
+        Ok(())
+    })?;
+    Ok(kills)
 }
 
 /// One line on stderr if there were such kills.

@@ -29,6 +29,8 @@ pub struct Top {
     pub controllers: Vec<Controller>,
     /// The folders from which controllers must be handed down, the outermost first; the last one is the top itself.
     pub way: Vec<PathBuf>,
+    /// Whether we are in the top ourselves, or in its leaf. Then whoever is there may be moved; elsewhere it is others.
+    pub ours: bool,
 }
 
 /// The tops of all trees that are open to us, that of version 2 first.
@@ -53,10 +55,11 @@ impl Top {
 
 impl Place {
     // ANCHOR: choose
-    /// The tops in these trees; `parent` is a path from each tree's root.
+    /// The tops in these trees; `parent` is a path from each tree's root. What is not there of it is made, and stays:
+    /// it is its owner's to remove.
     ///
     /// # Errors
-    /// A parent that leads upwards.
+    /// A parent that leads upwards, or among our containers.
     pub fn choose(trees: &Hierarchies, parent: Option<&Path>) -> Result<Place> {
         let parent = parent.map(below_root).transpose()?;
         let mut place = Place::default();
@@ -65,9 +68,10 @@ impl Place {
                 Some(parent) => way_to(&tree.point, parent),
                 None => top_of(tree, may_write).into_iter().collect(),
             };
-            if let Some(folder) = way.last() {
-                let controllers = handed_down(tree, folder);
-                place.tops.push(Top { version: tree.version, controllers, way });
+            if let [first, ..] = &way[..] {
+                let controllers = handed_down(tree, first);
+                let ours = own_of(tree).as_ref() == way.last();
+                place.tops.push(Top { version: tree.version, controllers, way, ours });
             }
         }
         Ok(place)
@@ -75,9 +79,9 @@ impl Place {
     // ANCHOR_END: choose
 }
 
-/// The tree's controllers, as far as they have come down to the top. One that is yet to be made gets all.
-fn handed_down(tree: &Hierarchy, top: &Path) -> Vec<Controller> {
-    let offered = fs::read_to_string(top.join("cgroup.controllers"));
+/// The tree's controllers, as far as they have come down to the first folder of a way; from there we hand them down.
+fn handed_down(tree: &Hierarchy, first: &Path) -> Vec<Controller> {
+    let offered = fs::read_to_string(first.join("cgroup.controllers"));
     let there =
         |controller: &Controller| offered.as_ref().map_or(true, |offered| controller.is_there(offered));
     tree.controllers.iter().copied().filter(there).collect()
@@ -85,12 +89,15 @@ fn handed_down(tree: &Hierarchy, top: &Path) -> Vec<Controller> {
 
 /// The root of what is mounted, or our own cgroup: the first that we may write.
 fn top_of(tree: &Hierarchy, may_write: impl Fn(&Path) -> bool) -> Option<PathBuf> {
-    let own = tree.own.as_ref().map(|own| {
-        // We are in the leaf if an earlier run has moved us there.
-        let own = if own.ends_with(LEAF) { own.parent().unwrap_or(own) } else { own };
-        tree.point.join(own)
-    });
-    [Some(tree.point.clone()), own].into_iter().flatten().find(|folder| may_write(folder))
+    [Some(tree.point.clone()), own_of(tree)].into_iter().flatten().find(|folder| may_write(folder))
+}
+
+/// Our own cgroup; the one around it, if that is a leaf in which an earlier run has put us.
+fn own_of(tree: &Hierarchy) -> Option<PathBuf> {
+    let own = tree.own.as_ref()?;
+    let own = if own.ends_with(LEAF) { own.parent().unwrap_or(own) } else { own };
+    // Part by part, so that the root itself does not end with a slash.
+    Some(tree.point.components().chain(own.components()).collect())
 }
 
 /// Whether we may make cgroups in a folder, and move processes there.
@@ -108,6 +115,9 @@ fn below_root(parent: &Path) -> Result<PathBuf> {
     }
     if parent.components().any(|part| part == Component::ParentDir) {
         return refuse("it must not contain `..`");
+    }
+    if parent.components().any(|part| part.as_os_str() == GANTRY) {
+        return refuse("in `gantry` are our containers; whatever else is there would be swept away");
     }
     Ok(parent.strip_prefix("/").unwrap_or(parent).to_owned())
 }
@@ -150,6 +160,15 @@ mod tests {
     }
 
     #[test]
+    fn only_where_we_are_may_others_be_moved() {
+        let ours = |own: &str, parent: &str| {
+            Place::choose(&Hierarchies(vec![tree(Some(own))]), Some(Path::new(parent))).unwrap().tops[0].ours
+        };
+        assert!(ours("", "/") && ours("a/b", "/a/b") && ours("a/gantry-leaf", "/a") && ours(LEAF, "/"));
+        assert!(!ours("a", "/") && !ours("", "/a") && !ours("a/b", "/a"));
+    }
+
+    #[test]
     fn a_parent_is_a_path_from_the_root() {
         let place = |parent: &str| Place::choose(&Hierarchies(vec![tree(None)]), Some(Path::new(parent)));
         let way = |parent| place(parent).unwrap().tops[0].way.clone();
@@ -157,5 +176,6 @@ mod tests {
         assert_eq!(way("/a/b").len(), 3);
         assert!(place("a").is_err());
         assert!(place("/a/../b").is_err());
+        assert!(place("/a/gantry/quay").is_err());
     }
 }

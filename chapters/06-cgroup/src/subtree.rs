@@ -30,19 +30,30 @@ pub fn enable(folder: &Folder, controllers: &[Controller], ours: bool) -> Result
 // ANCHOR_END: enable
 
 // ANCHOR: room
-/// Whether there are processes in a cgroup that must have none. The machine's root may have both; it alone has no type.
+/// Whether there are processes in a cgroup that must have none. The root of the *machine* may have both; it alone has no
+/// type. (What a lab or a container takes for the root has one.)
 ///
 /// The kernel's own answer, EBUSY, does not tell all: for controllers that can divide threads, such as `cpu`, it makes
 /// the cgroup a *threaded* one instead, in which no process can be born.
 fn is_occupied(folder: &Folder) -> Result<bool> {
-    Ok(folder.has("cgroup.type") && !folder.processes()?.is_empty())
+    match folder.processes() {
+        // A part of a threaded one lists no processes; the kernel refuses what cannot be.
+        Err(error) if error.errno == Errno::EOPNOTSUPP => Ok(false),
+        inside => Ok(folder.has("cgroup.type") && !inside?.is_empty()),
+    }
+}
+
+/// The error for a cgroup with processes that are not ours to move.
+fn occupied(folder: &Folder) -> Error {
+    because(Error::new("write", folder.of("cgroup.subtree_control"), Errno::EBUSY))
 }
 
 /// Moves all processes of a cgroup into a leaf of it.
 ///
 /// # Errors
-/// A process that may not be moved, or that we do not see.
+/// A process that may not be moved; or one of another PID namespace, which has no number here: then nobody is moved.
 fn make_room(folder: &Folder) -> Result<()> {
+    let mut inside = movable(folder)?;
     let path = folder.path.join(LEAF);
     match fs::create_dir(&path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -52,19 +63,29 @@ fn make_room(folder: &Folder) -> Result<()> {
     }
     let leaf = Folder::open(folder.version, &[], &path)?;
     for _ in 0..ROUNDS {
-        let inside = folder.processes()?;
         if inside.is_empty() {
             break;
         }
         for pid in inside {
             match leaf.write("cgroup.procs", &pid.to_string()) {
                 // It has ended.
-                Err(error) if error.errno == Errno::ESRCH && pid != 0 => {}
+                Err(error) if error.errno == Errno::ESRCH => {}
                 moved => moved?,
             }
         }
+        inside = movable(folder)?;
     }
     Ok(())
+}
+
+/// The processes in it, all of which have a number: a 0 would be ourselves.
+fn movable(folder: &Folder) -> Result<Vec<i32>> {
+    let inside = folder.processes()?;
+    if !inside.contains(&0) {
+        return Ok(inside);
+    }
+    let cause = "there are processes of another PID namespace in it, which cannot be moved from here";
+    Err(Error::refused("make room in", folder.path.display(), cause))
 }
 // ANCHOR_END: room
 

@@ -48,6 +48,9 @@ impl Throttle {
     pub fn parse(flag: &str, rate: Rate, text: &str) -> Result<Throttle> {
         let refuse = |cause: &str| Error::refused(flag, text, cause);
         let (path, number) = text.rsplit_once(':').ok_or_else(|| refuse("write it as PATH:RATE"))?;
+        if path.is_empty() {
+            return Err(refuse("the path of a disk comes before the `:`"));
+        }
         let most = match rate {
             _ if number == "0" => Ok(0),
             Rate::ReadBytes | Rate::WriteBytes => size::bytes(number).map_err(|error| refuse(&error.cause)),

@@ -1,7 +1,8 @@
 //! What the container sees of its cgroup: a namespace in which that is the root, and `/sys/fs/cgroup`.
 //!
-//! The namespace is made last, when we are in the cgroup: its root is the cgroup in which we are at that moment. A
-//! `clone3` with CLONE_NEWCGROUP would take the parent's. The mounts come after it, for they show its root.
+//! The namespace is made last, when we are in the cgroup: its root is the cgroup in which we are at that moment. In
+//! version 1 a `clone3` with CLONE_NEWCGROUP would be too early, for the move comes after it. (In version 2 a process
+//! that is born in its cgroup has the right root either way: seen on Linux 7.3.) The mounts come last: they show its root.
 //!
 //! Read-only, no program inside can change its limits. That is not all that stops it: see [`crate::birth`].
 //! See cgroup_namespaces(7).
@@ -80,6 +81,8 @@ fn folder_of(tree: &Hierarchy) -> String {
 /// There is none.
 pub fn of_host() -> Result<Detached> {
     let copy = Detached::bind(Path::new(CGROUP))?;
+    // Else what the container's root mounts on it would be mounted on the host's tree, too.
+    copy.make_private()?;
     restrict(copy.as_fd(), QUIET | MOUNT_ATTR_RDONLY)?;
     Ok(copy)
 }

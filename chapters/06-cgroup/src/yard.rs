@@ -8,6 +8,10 @@
 //! descriptor is closed, whoever ends the runner and how. A cgroup whose lock is free is nobody's: what is left in it is
 //! killed, and it is removed. All who see the same tree see the same lock, through whichever mount.
 //!
+//! That cuts both ways: whoever can read a folder can lock it. A program inside sees the folder of its own container; if
+//! it outlives the runner (`--pid host`) and takes the lock, it counts as alive, with all its limits, until `kill`. And
+//! with `--cgroupns host` it can lock `gantry`: then nothing starts, but with an error, after some seconds.
+//!
 //! Invariant: a cgroup is made and locked in the first tree before there is anything of it in another, and removed from
 //! the first tree last.
 
@@ -23,6 +27,7 @@ use nix::sys::stat::{fstat, stat};
 use process::{Context, Error, Result};
 
 use crate::folder::{folders_in, open_folder};
+use crate::life::until;
 use crate::place::{Place, Top};
 use crate::{Cgroup, Controller, Folder, Version, cpuset, subtree};
 
@@ -67,7 +72,7 @@ impl Yard<'_> {
         let path = first.gantry();
         make_way(first)?;
         make(&path)?;
-        let Some(lock) = lock(&Folder::open(first.version, &[], &path)?, FlockArg::LockExclusive)? else {
+        let Some(lock) = wait_for_lock(&Folder::open(first.version, &[], &path)?)? else {
             return Ok(None);
         };
         let (mut folders, mut refused) = (Vec::new(), Vec::new());
@@ -98,7 +103,7 @@ impl Yard<'_> {
                 }
             }
             if held.is_none() {
-                held = lock(&folders[0], FlockArg::LockExclusiveNonblock)?;
+                held = lock(&folders[0])?;
             }
         }
         Ok(Cgroup::new(name, folders, held, self.refused.clone()))
@@ -107,7 +112,8 @@ impl Yard<'_> {
     fn create_in(&self, top: &Top, parent: &Folder, name: &str) -> Result<Folder> {
         let path = parent.path.join(name);
         fs::create_dir(&path).during("mkdir", path.display()).map_err(|error| match error.errno {
-            Errno::EEXIST => error.because("a container of this name is running"),
+            Errno::EEXIST if path.is_dir() => error.because("a container of this name is running"),
+            Errno::EEXIST => error.because("the kernel has a file of that name in every cgroup"),
             _ => error,
         })?;
         let folder = open(top, &path)?.with_what_is_there();
@@ -127,20 +133,27 @@ impl Yard<'_> {
     /// Removes the cgroups of runners that are gone, with whatever still runs in them; how many.
     ///
     /// # Errors
-    /// One of them cannot be removed.
+    /// One of them cannot be removed; the others are all the same.
     pub fn sweep(&self) -> Result<usize> {
-        let mut swept = 0;
+        let (mut swept, mut failed) = (0, Ok(()));
         for name in names(self.place)? {
-            if self.is_held(&name)? {
-                continue;
-            }
-            let mut found = Cgroup::open(self.place, &name)?;
-            if found.take_over()? {
-                found.remove()?;
-                swept += 1;
+            match self.sweep_one(&name) {
+                Ok(gone) => swept += usize::from(gone),
+                Err(error) => failed = failed.and(Err(error)),
             }
         }
-        Ok(swept)
+        failed.map(|()| swept)
+    }
+
+    fn sweep_one(&self, name: &str) -> Result<bool> {
+        if self.is_held(name)? {
+            return Ok(false);
+        }
+        let mut found = Cgroup::open(self.place, name)?;
+        if !found.take_over()? {
+            return Ok(false);
+        }
+        found.remove().map(|()| true)
     }
 
     /// Whether its runner lives: the lock on its folder in the first tree is taken. Three calls, for there may be many.
@@ -158,14 +171,14 @@ impl Yard<'_> {
 
 /// Removes the folder where nobody is in it any more.
 pub fn tidy(place: &Place) {
-    let held =
-        |first: &Top| lock(&Folder::open(first.version, &[], &first.gantry())?, FlockArg::LockExclusive);
+    let held = |first: &Top| wait_for_lock(&Folder::open(first.version, &[], &first.gantry())?);
     if let Some(Ok(Some(_lock))) = place.tops.first().map(held) {
         place.tops.iter().rev().for_each(|top| drop(fs::remove_dir(top.gantry())));
     }
 }
 
-/// The names of all cgroups of ours, dead ones included.
+/// The names of all cgroups of ours, dead ones included. What others have made there, under names that we never give,
+/// is theirs.
 ///
 /// # Errors
 /// A folder that we may not read.
@@ -176,10 +189,12 @@ pub fn names(place: &Place) -> Result<BTreeSet<String>> {
             Err(error) if error.errno == Errno::ENOENT => {}
             folder => {
                 let folder = folder?;
-                all.extend(folders_in(folder.as_fd()).during("read", folder.path.display())?);
+                let found = folders_in(folder.as_fd()).during("read", folder.path.display())?;
+                all.extend(found.into_iter().filter_map(|name| name.into_string().ok()));
             }
         }
     }
+    all.retain(|name| check_name(name).is_ok());
     Ok(all)
 }
 
@@ -219,22 +234,44 @@ fn hand_down(top: &Top, gantry: &Folder) -> Result<Vec<(Controller, Error)>> {
     let mut refused = Vec::new();
     for path in &top.way {
         // A folder above our own place is read, and changed only if it lets us.
-        refused = subtree::enable(&open(top, path)?, &top.controllers, path == top.folder())?;
+        let ours = top.ours && path == top.folder();
+        refused.extend(subtree::enable(&open(top, path)?, &top.controllers, ours)?);
     }
     refused.extend(subtree::enable(gantry, &top.controllers, false)?);
     Ok(refused)
 }
 
+// ANCHOR: lock
 /// Locks an open folder; none if another has the lock, or the folder is not there any more.
-pub(crate) fn lock(folder: &Folder, how: FlockArg) -> Result<Option<Flock<OwnedFd>>> {
+pub(crate) fn lock(folder: &Folder) -> Result<Option<Flock<OwnedFd>>> {
     let fd = folder.as_fd().try_clone_to_owned().during("dup", folder.path.display())?;
-    match Flock::lock(fd, how) {
-        Ok(lock) => {
-            let (held, named) = (fstat(folder.as_fd()), stat(&folder.path));
-            let same = matches!((held, named), (Ok(held), Ok(named)) if held.st_ino == named.st_ino);
-            Ok(same.then_some(lock))
-        }
+    match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(is_named(folder).then_some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, errno)) => Err(errno).during("flock", folder.path.display()),
     }
 }
+
+/// The same, but waits while another has it: some milliseconds, as long as it is one of us.
+fn wait_for_lock(folder: &Folder) -> Result<Option<Flock<OwnedFd>>> {
+    let mut held = None;
+    let waited = until(|| {
+        held = lock(folder)?;
+        Ok(held.is_some() || !is_named(folder))
+    });
+    match waited {
+        Err(error) if error.errno == Errno::ETIMEDOUT => {
+            let cause =
+                "another process has the lock; any that can read the folder may take it, see flock(2)";
+            Err(Error::new("lock", folder.path.display(), Errno::ETIMEDOUT).because(cause))
+        }
+        waited => waited.map(|()| held),
+    }
+}
+
+/// Whether the open folder is the one that is called so.
+fn is_named(folder: &Folder) -> bool {
+    let (open, named) = (fstat(folder.as_fd()), stat(&folder.path));
+    matches!((open, named), (Ok(open), Ok(named)) if open.st_ino == named.st_ino)
+}
+// ANCHOR_END: lock

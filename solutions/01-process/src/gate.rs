@@ -50,7 +50,8 @@ impl ParentEnd {
     /// # Errors
     /// EPIPE: it has died at the gate.
     pub fn open(&self) -> Result<()> {
-        send(self.0.as_raw_fd(), b"go", MsgFlags::MSG_NOSIGNAL).map(drop).during("open the gate", "")
+        let sent = send(self.0.as_raw_fd(), b"go", MsgFlags::MSG_NOSIGNAL).map(drop);
+        sent.during("open the gate", "").map_err(|error| error.because("the child was killed in its birth"))
     }
 
     /// Waits until the child runs its program (`Ok`) or tells why it cannot.

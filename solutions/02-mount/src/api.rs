@@ -33,10 +33,15 @@ pub fn move_mount(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> nix::Result<(
 /// Changes the attributes (`MOUNT_ATTR_*`) of a mount; with [`RECURSIVE`] also of all below it.
 pub fn mount_setattr(mount: BorrowedFd<'_>, reach: u32, set: u64, clear: u64) -> nix::Result<()> {
     let change = libc::mount_attr { attr_set: set, attr_clr: clear, propagation: 0, userns_fd: 0 };
+    change_mount(mount, reach, &change)
+}
+
+/// Changes all that can be changed of a mount: attributes, propagation, owners.
+pub fn change_mount(mount: BorrowedFd<'_>, reach: u32, change: &libc::mount_attr) -> nix::Result<()> {
     let (fd, flags, size) =
         (mount.as_raw_fd(), reach | libc::AT_EMPTY_PATH as u32, size_of::<libc::mount_attr>());
     // SAFETY: `change` outlives the call and has the size that we name.
-    done(unsafe { libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &raw const change, size) })
+    done(unsafe { libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, change, size) })
 }
 // ANCHOR_END: tree
 

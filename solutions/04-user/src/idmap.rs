@@ -9,10 +9,9 @@
 //! See mount_setattr(2), "ID-mapped mounts".
 
 use std::fs::File;
-use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use mount::detached::{Detached, restrict};
+use mount::detached::{self, Detached, restrict};
 use mount::plan::{Mount, Source};
 use mount::resolve::{self, Place};
 use mount::root::Root;
@@ -82,12 +81,7 @@ pub fn idmap(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> nix::Result<()
         propagation: libc::MS_PRIVATE,
         userns_fd: namespace.as_raw_fd() as u64,
     };
-    let (fd, flags) = (mount.as_raw_fd(), libc::AT_EMPTY_PATH | libc::AT_RECURSIVE);
-    let size = size_of::<libc::mount_attr>();
-    // SAFETY: `change` outlives the call and has the size that we name.
-    let done =
-        unsafe { libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &raw const change, size) };
-    Errno::result(done).map(drop)
+    detached::change(mount, &change)
 }
 
 fn likely_cause(errno: Errno) -> &'static str {

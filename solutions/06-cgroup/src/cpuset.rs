@@ -34,6 +34,10 @@ pub fn inherit(folder: &Folder, parent: &Folder) -> Result<()> {
 /// The numbers in a list such as `0-2,7`; none if it is written wrong or empty.
 pub fn numbers(list: &str) -> Option<BTreeSet<u32>> {
     let mut all = BTreeSet::new();
+    // Which the kernel does not read as a number.
+    if list.contains('+') {
+        return None;
+    }
     for part in list.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
@@ -82,7 +86,7 @@ mod tests {
     #[test]
     fn a_list_is_numbers_and_ranges() {
         assert_eq!(numbers("0-2,7\n").unwrap().into_iter().collect::<Vec<_>>(), [0, 1, 2, 7]);
-        for wrong in ["", ",", "2-1", "x", "0-", "-1", "0-4294967295", "0 1"] {
+        for wrong in ["", ",", "2-1", "x", "0-", "-1", "0-4294967295", "0 1", "+0"] {
             assert!(numbers(wrong).is_none(), "{wrong}");
         }
     }

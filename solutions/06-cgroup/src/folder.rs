@@ -5,16 +5,18 @@
 //!
 //! Left out: what the files mean.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstatat};
-use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
+use nix::unistd::{AccessFlags, faccessat};
 use process::{Context, Error, Result};
 
 use crate::{Controller, Version};
@@ -31,7 +33,7 @@ pub struct Folder {
     pub controllers: Vec<Controller>,
     /// Where it is, for messages.
     pub path: PathBuf,
-    fd: OwnedFd,
+    pub(crate) fd: OwnedFd,
 }
 
 impl Folder {
@@ -113,51 +115,7 @@ impl Folder {
         Ok(self.read("cgroup.procs")?.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
-    /// The cgroups directly below it.
-    ///
-    /// # Errors
-    /// ENODEV: it was removed.
-    pub fn children(&self) -> Result<Vec<Folder>> {
-        let mut found = Vec::new();
-        for name in folders_in(self.fd.as_fd()).during("read", self.path.display())? {
-            match open_folder(self.fd.as_fd(), Path::new(&name)) {
-                Ok(fd) => found.push(Folder {
-                    version: self.version,
-                    controllers: self.controllers.clone(),
-                    path: self.path.join(&name),
-                    fd,
-                }),
-                // Removed meanwhile.
-                Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(errno).during("open", self.path.join(&name).display()),
-            }
-        }
-        Ok(found)
-    }
-
-    // ANCHOR: remove
-    /// Removes the cgroups below it, innermost first.
-    ///
-    /// # Errors
-    /// EBUSY: there are processes in one of them.
-    pub fn remove_children(&self) -> Result<()> {
-        for child in self.children()? {
-            child.remove_children()?;
-            match unlinkat(&self.fd, child.name(), UnlinkatFlags::RemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(errno).during("rmdir", child.path.display()),
-            }
-        }
-        Ok(())
-    }
-    // ANCHOR_END: remove
-
-    /// The last part of its path.
-    pub fn name(&self) -> &str {
-        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
-    }
-
-    fn of(&self, file: &str) -> String {
+    pub(crate) fn of(&self, file: impl AsRef<Path>) -> String {
         self.path.join(file).display().to_string()
     }
 
@@ -187,12 +145,12 @@ pub(crate) fn open_folder(at: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedF
     openat(at, path, flags, Mode::empty())
 }
 
-/// The names of the folders in an open folder.
-pub(crate) fn folders_in(folder: BorrowedFd<'_>) -> nix::Result<Vec<String>> {
+/// The names of the folders in an open folder: bytes, for a container calls its cgroups what it likes.
+pub(crate) fn folders_in(folder: BorrowedFd<'_>) -> nix::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in Dir::openat(folder, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.iter() {
         let entry = entry?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
         let is_folder = match entry.file_type() {
             Some(kind) => kind == nix::dir::Type::Directory,
             None => {

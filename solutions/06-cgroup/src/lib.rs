@@ -9,8 +9,8 @@
 //! the controllers that its parents hand down ([`subtree`], [`cpuset`]). [`limits`] are data, and become lines for its
 //! files ([`writes`], [`mod@apply`]); which [`devices`] may be used is a list or a program ([`bpf`]). The container is
 //! born in it ([`birth`]), sees it as the root of what there is ([`view`]), and may get a part for itself
-//! ([`delegation`]). All its processes are stopped, killed and cleared away at once ([`life`]); what they use is
-//! counted ([`stats`]), what happens to them is told ([`watch`], [`oom`]).
+//! ([`delegation`]). All its processes are stopped, killed and cleared away at once ([`life`]), whatever cgroups they
+//! have made below ([`walk`]); what they use is counted ([`stats`]), what happens to them is told ([`watch`], [`oom`]).
 //!
 //! Version 1 and version 2 stand side by side, resource by resource. Left out: huge pages, RDMA, network classes, and
 //! real-time scheduling.
@@ -36,6 +36,7 @@ pub mod table;
 pub mod throttle;
 pub mod verbs;
 pub mod view;
+pub mod walk;
 pub mod watch;
 pub mod writes;
 pub mod yard;

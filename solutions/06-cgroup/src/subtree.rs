@@ -30,11 +30,14 @@ pub fn enable(folder: &Folder, controllers: &[Controller], ours: bool) -> Result
     let name = |controller: &Controller| controller.name(Version::V2);
     let missing =
         |controller: &&Controller| has(&offered, name(controller)) && !has(&enabled, name(controller));
-    let missing: Vec<&Controller> = controllers.iter().filter(missing).collect();
+    let missing: Vec<Controller> = controllers.iter().filter(missing).copied().collect();
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    if ours && is_occupied(folder)? {
+    if is_occupied(folder)? {
+        if !ours {
+            return Ok(missing.into_iter().map(|controller| (controller, occupied(folder))).collect());
+        }
         make_room(folder)?;
     }
     let words: Vec<String> = missing.iter().map(|controller| format!("+{}", name(controller))).collect();
@@ -42,28 +45,39 @@ pub fn enable(folder: &Folder, controllers: &[Controller], ours: bool) -> Result
         return Ok(Vec::new());
     }
     // All or nothing: one after the other tells which it is.
-    let alone = |(controller, word): (&&Controller, &String)| {
+    let alone = |(controller, word): (&Controller, &String)| {
         let error = folder.write("cgroup.subtree_control", word).err()?;
-        Some((**controller, because(error)))
+        Some((*controller, because(error)))
     };
     Ok(missing.iter().zip(&words).filter_map(alone).collect())
 }
 // ANCHOR_END: enable
 
 // ANCHOR: room
-/// Whether there are processes in a cgroup that must have none. The machine's root may have both; it alone has no type.
+/// Whether there are processes in a cgroup that must have none. The root of the *machine* may have both; it alone has no
+/// type. (What a lab or a container takes for the root has one.)
 ///
 /// The kernel's own answer, EBUSY, does not tell all: for controllers that can divide threads, such as `cpu`, it makes
 /// the cgroup a *threaded* one instead, in which no process can be born.
 fn is_occupied(folder: &Folder) -> Result<bool> {
-    Ok(folder.has("cgroup.type") && !folder.processes()?.is_empty())
+    match folder.processes() {
+        // A part of a threaded one lists no processes; the kernel refuses what cannot be.
+        Err(error) if error.errno == Errno::EOPNOTSUPP => Ok(false),
+        inside => Ok(folder.has("cgroup.type") && !inside?.is_empty()),
+    }
+}
+
+/// The error for a cgroup with processes that are not ours to move.
+fn occupied(folder: &Folder) -> Error {
+    because(Error::new("write", folder.of("cgroup.subtree_control"), Errno::EBUSY))
 }
 
 /// Moves all processes of a cgroup into a leaf of it.
 ///
 /// # Errors
-/// A process that may not be moved, or that we do not see.
+/// A process that may not be moved; or one of another PID namespace, which has no number here: then nobody is moved.
 fn make_room(folder: &Folder) -> Result<()> {
+    let mut inside = movable(folder)?;
     let path = folder.path.join(LEAF);
     match fs::create_dir(&path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -73,19 +87,29 @@ fn make_room(folder: &Folder) -> Result<()> {
     }
     let leaf = Folder::open(folder.version, &[], &path)?;
     for _ in 0..ROUNDS {
-        let inside = folder.processes()?;
         if inside.is_empty() {
             break;
         }
         for pid in inside {
             match leaf.write("cgroup.procs", &pid.to_string()) {
                 // It has ended.
-                Err(error) if error.errno == Errno::ESRCH && pid != 0 => {}
+                Err(error) if error.errno == Errno::ESRCH => {}
                 moved => moved?,
             }
         }
+        inside = movable(folder)?;
     }
     Ok(())
+}
+
+/// The processes in it, all of which have a number: a 0 would be ourselves.
+fn movable(folder: &Folder) -> Result<Vec<i32>> {
+    let inside = folder.processes()?;
+    if !inside.contains(&0) {
+        return Ok(inside);
+    }
+    let cause = "there are processes of another PID namespace in it, which cannot be moved from here";
+    Err(Error::refused("make room in", folder.path.display(), cause))
 }
 // ANCHOR_END: room
 

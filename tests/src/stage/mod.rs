@@ -17,12 +17,16 @@ pub mod wire;
 mod cgroup;
 #[path = "../../stages/cgroup_attacks.rs"]
 mod cgroup_attacks;
+#[path = "../../stages/cgroup_below.rs"]
+mod cgroup_below;
 #[path = "../../stages/cgroup_end.rs"]
 mod cgroup_end;
 #[path = "../../stages/cgroup_io.rs"]
 mod cgroup_io;
 #[path = "../../stages/cgroup_life.rs"]
 mod cgroup_life;
+#[path = "../../stages/cgroup_parent.rs"]
+mod cgroup_parent;
 #[path = "../../stages/cgroup_stats.rs"]
 mod cgroup_stats;
 #[path = "../../escapes/mod.rs"]
