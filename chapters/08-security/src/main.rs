@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Command;
+use process::Result;
 use process::cli::{self, Floor};
 
 /// The order in which they act: become root, stack the layers, take the host's devices, exchange the root, furnish it,
@@ -22,6 +23,17 @@ const FLOORS: [Floor; 11] = [
 ];
 
 fn main() -> ExitCode {
+    cli::finish(be_sealed().and_then(|()| act()))
+}
+
+/// Before anything is made: a container must not find our file. And before the words are read, which the process that we
+/// become does again.
+fn be_sealed() -> Result<()> {
+    let runs = std::env::args_os().nth(1).is_some_and(|verb| verb == "run");
+    if runs { my_security::sealed::ensure() } else { Ok(()) }
+}
+
+fn act() -> Result<u8> {
     let command = Command::new("security")
         .about("Chapter 8: what root may not do")
         .subcommand_required(true)
@@ -31,14 +43,13 @@ fn main() -> ExitCode {
         .subcommands(overlay::verbs::commands())
         .subcommands(my_security::verbs::commands());
     let given = cli::parse(command);
-    cli::finish(match given.subcommand() {
-        // Before anything is made: the container must not find our file.
-        Some(("run", given)) => my_security::sealed::ensure().and_then(|()| cli::run(&FLOORS, given)),
+    match given.subcommand() {
+        Some(("run", given)) => cli::run(&FLOORS, given),
         Some(("network", given)) => network::verbs::run(given),
         Some(("capabilities", given)) => my_security::verbs::capabilities(given),
         Some(("seccomp", given)) => my_security::verbs::seccomp(given),
         Some((verb, given)) if overlay::verbs::is_ours(verb) => overlay::verbs::run(verb, given),
         Some((verb, given)) => cgroup::verbs::run(verb, given),
         None => unreachable!("clap asks for a subcommand"),
-    })
+    }
 }
