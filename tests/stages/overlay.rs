@@ -19,7 +19,10 @@ use super::overlay_attacks::{
     overlays_own_marks_cannot_be_forged, the_last_entry_of_a_name_counts,
     what_has_no_field_stands_in_records, wrong_whiteouts_are_refused,
 };
-use super::overlay_crash::{a_killed_unpack_leaves_nothing, what_killed_runners_left_is_removed};
+use super::overlay_crash::{
+    a_killed_unpack_leaves_nothing, what_cannot_be_removed_is_told_with_its_place,
+    what_killed_runners_left_is_removed,
+};
 use super::overlay_layers::{
     a_broken_promise_leaves_nothing, a_commit_is_the_same_tree, a_failed_commit_leaves_the_file,
     a_layer_is_called_by_what_lies_below, a_layer_may_be_compressed, a_random_series_ends_in_the_same_tree,
@@ -60,6 +63,7 @@ tests![
     layers_have_the_containers_ids,
     wrong_use_of_layers_is_told,
     what_killed_runners_left_is_removed,
+    what_cannot_be_removed_is_told_with_its_place,
     a_diff_tells_what_changed,
     a_diff_looks_through_all_layers,
     a_diff_has_one_line_for_each_change,

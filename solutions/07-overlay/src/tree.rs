@@ -35,12 +35,7 @@ pub fn open(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd> {
 /// As [`open`]; and it lies deeper than [`DEEPEST`].
 pub fn descend(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd> {
     if path.components().count() > DEEPEST {
-        let start: String = path.to_string_lossy().chars().take(60).collect();
-        return Err(Error::refused(
-            "read",
-            format!("{start}.."),
-            format!("more than {DEEPEST} folders deep"),
-        ));
+        return Err(Error::refused("read", path.display(), format!("more than {DEEPEST} folders deep")));
     }
     open(parent, name).during("open", path.display())
 }
