@@ -12,6 +12,7 @@ use nix::unistd::mkfifo;
 use super::overlay::{STATE, kept, names_in, on};
 use super::overlay_layers::import;
 use super::overlay_tar::Tar;
+use crate::lab::Ground;
 use crate::stage::case::{Case, eventually};
 use crate::stage::verdict::{Verdict, same};
 
@@ -70,12 +71,16 @@ pub fn a_layer_does_not_depend_on_a_umask(case: &Case) -> Verdict {
         let mode = fs::metadata(folder(id).join("tree").join(path))?.mode() & 0o7777;
         same(&format!("the mode of /{path}, as octal"), format!("{:o}", 0o755), format!("{mode:o}"))?;
     }
-    let words = ["run", "--layer", "demo", "--layer", id, "--network", "host", "-u", "1000", "--", "cat"];
-    let words: Vec<&str> = match case.ground {
-        crate::lab::Ground::User => words.into_iter().filter(|word| !["-u", "1000"].contains(word)).collect(),
-        _ => words.to_vec(),
+    let others: &[&[&str]] = match case.ground {
+        Ground::User => &[&[]],
+        // Neither another user inside nor another one outside is stopped.
+        _ => &[&["-u", "1000"], &["--uid-map", "0:100000:65536"]],
     };
-    strict(&[&words[..], &["/srv/deep/a"]].concat())?.code_is(0)?.out_is("text")?;
+    for flags in others {
+        let words = ["run", "--layer", "demo", "--layer", id, "--network", "host"];
+        let command = ["--", "cat", "/srv/deep/a"];
+        strict(&[&words[..], flags, &command].concat())?.code_is(0)?.out_is("text")?;
+    }
     Ok(())
 }
 

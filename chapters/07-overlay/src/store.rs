@@ -262,7 +262,10 @@ impl Layer {
 /// A folder of the state directory, made where there is none; its full path.
 pub(crate) fn folder_in(state: &Path, name: &str, mode: u32) -> Result<PathBuf> {
     let folder = state.join(name);
-    fs::create_dir_all(state).during("create", state.display())?;
+    if !state.exists() {
+        fs::create_dir_all(state.parent().unwrap_or(state)).during("create", state.display())?;
+        make_folder(state, 0o755)?;
+    }
     if !folder.exists() {
         make_folder(&folder, mode)?;
     }

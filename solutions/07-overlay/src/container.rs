@@ -254,7 +254,7 @@ fn remove(home: &Path, name: &OsStr) -> Result<()> {
     let (home, name) = (home.to_owned(), name.to_owned());
     as_root(move || {
         let folder = File::open(&home).during("open", home.display())?;
-        // Its folders were moved up one by one: where it is now must be said.
+        // Folders were moved up: where it is now must be said.
         let told = |error: Error| Error { subject: home.join(&error.subject).display().to_string(), ..error };
         tree::remove(folder.as_fd(), &name).map_err(told)?;
         Ok(Vec::new())
