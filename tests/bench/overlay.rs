@@ -86,7 +86,8 @@ fn unions(place: &Path) -> bool {
     for round in 0..ROUNDS {
         let at = |name: &str| folder(place.join(format!("round-{round}")).join(name));
         let upper = Upper { upper: at("upper"), work: at("work"), volatile: true };
-        let union = Union { lowers: lowers.clone(), upper: Some(upper) };
+        let union =
+            Union { lowers: lowers.clone(), upper: Some(upper), notes: overlay::whiteout::Notes::ours() };
         let mut mounted = None;
         ours.push(milliseconds(|| mounted = Some(union.mount().expect("our union"))));
         drop(mounted);

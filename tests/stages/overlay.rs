@@ -1,30 +1,45 @@
 //! Stage 7: what is claimed of `overlay`: containers on layers.
 //!
-//! What a union does stands here; the ways in which one is made in `overlay_union.rs`, layers and their store in
-//! `overlay_layers.rs` and `overlay_crash.rs`, hostile ones in `overlay_attacks.rs`.
+//! What a union does stands here; the ways in which one is made in `overlay_union.rs`, layers in
+//! `overlay_layers.rs` and `overlay_whiteouts.rs`, their store in `overlay_store.rs` and `overlay_crash.rs`, hostile ones in
+//! `overlay_attacks.rs`.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
 use super::overlay_attacks::{
-    a_damaged_tar_is_told, a_tar_makes_what_it_says, links_of_a_layer_are_not_followed,
-    nothing_is_made_outside_of_a_layer, overlays_own_marks_cannot_be_forged, the_last_entry_of_a_name_counts,
+    a_damaged_tar_is_told, a_tar_makes_what_it_says, a_whiteout_has_no_second_name,
+    links_of_a_layer_are_not_followed, nothing_is_made_outside_of_a_layer,
+    overlays_own_marks_cannot_be_forged, the_last_entry_of_a_name_counts,
     what_has_no_field_stands_in_records, wrong_whiteouts_are_refused,
 };
-use super::overlay_crash::{a_killed_unpack_leaves_nothing, what_killed_runners_left_is_removed};
+use super::overlay_crash::{
+    a_killed_unpack_leaves_nothing, what_cannot_be_removed_is_told_with_its_place,
+    what_killed_runners_left_is_removed,
+};
 use super::overlay_layers::{
-    a_broken_promise_leaves_nothing, a_commit_is_the_same_tree, a_layer_is_called_by_what_lies_below,
-    a_layer_may_be_compressed, a_layer_that_is_used_stays, a_random_series_ends_in_the_same_tree,
+    a_broken_promise_leaves_nothing, a_commit_is_the_same_tree, a_failed_commit_leaves_the_file,
+    a_layer_is_called_by_what_lies_below, a_layer_may_be_compressed, a_random_series_ends_in_the_same_tree,
     layers_are_copied_where_they_cannot_be_stacked, many_at_once_make_one_layer,
-    whiteouts_hide_what_lies_below, whiteouts_remove_from_a_tree,
+};
+use super::overlay_store::{
+    a_damaged_record_stops_nobody_else, a_layer_does_not_depend_on_a_umask, a_layer_that_is_used_stays,
+    a_parent_that_goes_meanwhile_is_told,
 };
 use super::overlay_union::{
     a_chain_is_as_long_as_the_kernel_takes, a_read_only_root_of_layers_cannot_be_changed,
-    layers_have_the_containers_ids, users_are_those_of_the_union, volumes_lie_on_layers,
-    without_rights_it_works_too, wrong_use_of_layers_is_told,
+    layers_have_the_containers_ids, users_are_those_of_the_union, users_of_a_kept_container_are_its_own,
+    volumes_lie_on_layers, without_rights_it_works_too, wrong_use_of_layers_is_told,
+};
+use super::overlay_whiteouts::{
+    a_union_and_a_tree_agree, no_layer_hides_all_that_lies_below, whiteouts_hide_what_lies_below,
+    whiteouts_remove_from_a_tree,
 };
 use crate::stage::case::{Case, Run, write};
 use crate::stage::tests;
@@ -43,12 +58,15 @@ tests![
     a_read_only_root_of_layers_cannot_be_changed,
     volumes_lie_on_layers,
     users_are_those_of_the_union,
+    users_of_a_kept_container_are_its_own,
     without_rights_it_works_too,
     layers_have_the_containers_ids,
     wrong_use_of_layers_is_told,
     what_killed_runners_left_is_removed,
+    what_cannot_be_removed_is_told_with_its_place,
     a_diff_tells_what_changed,
     a_diff_looks_through_all_layers,
+    a_diff_has_one_line_for_each_change,
     a_tar_makes_what_it_says,
     what_has_no_field_stands_in_records,
     nothing_is_made_outside_of_a_layer,
@@ -61,11 +79,18 @@ tests![
     a_broken_promise_leaves_nothing,
     many_at_once_make_one_layer,
     a_layer_that_is_used_stays,
+    a_parent_that_goes_meanwhile_is_told,
+    a_layer_does_not_depend_on_a_umask,
+    a_damaged_record_stops_nobody_else,
     a_killed_unpack_leaves_nothing,
     whiteouts_hide_what_lies_below,
     whiteouts_remove_from_a_tree,
+    a_union_and_a_tree_agree,
+    no_layer_hides_all_that_lies_below,
     wrong_whiteouts_are_refused,
+    a_whiteout_has_no_second_name,
     a_commit_is_the_same_tree,
+    a_failed_commit_leaves_the_file,
     a_random_series_ends_in_the_same_tree,
     layers_are_copied_where_they_cannot_be_stacked,
 ];
@@ -280,6 +305,35 @@ pub fn a_diff_tells_what_changed(case: &Case) -> Verdict {
     kept(case, &["demo", &data], "idle", "cat /srv/list > /dev/null")?.code_is(0)?;
     case.run(&["diff", "idle"])?.code_is(0)?.out_is("")?;
     case.run(&["diff", "nobody"])?.code_is(125)?.err_has("containers ls")?.err_is_one_line()?;
+    Ok(())
+}
+
+pub fn a_diff_has_one_line_for_each_change(case: &Case) -> Verdict {
+    // Names that would add a line, or write elsewhere on a terminal.
+    let script =
+        r#"cd /srv; touch "$(printf 'a\nD srv')" "$(printf 'b\033[2J')" "$(printf 'c\377')" 'd\e f'"#;
+    kept(case, &["demo"], "quay", script)?.code_is(0)?;
+    let expected = "C /srv\nA /srv/a\\nD srv\nA /srv/b\\033[2J\nA /srv/c\\377\nA /srv/d\\\\e f";
+    case.run(&["diff", "quay"])?.code_is(0)?.out_is(expected)?;
+    // Deeper than a process may have files open at first; and too deep.
+    let deep = |levels| {
+        format!("cd /srv; i=0; while test $i -lt {levels}; do mkdir d; cd d; i=$((i+1)); done; echo $i")
+    };
+    kept(case, &["demo"], "deep", &deep(700))?.code_is(0)?.out_has("700")?;
+    let few = |command: &mut Command| {
+        // SAFETY: two system calls.
+        unsafe {
+            command.pre_exec(|| {
+                let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+                Ok(setrlimit(Resource::RLIMIT_NOFILE, most.min(512), most)?)
+            })
+        };
+    };
+    let diff = case.start_with(&["diff", "deep"], few)?.wait()?;
+    diff.code_is(0)?.claim(diff.out.lines().count() == 701, "701 lines")?;
+    kept(case, &["demo"], "deeper", &deep(1100))?.code_is(0)?.out_has("1100")?;
+    case.run(&["diff", "deeper"])?.code_is(125)?.err_has("1000")?.err_is_one_line()?;
+    case.run(&["containers", "rm", "deep", "deeper", "quay"])?.code_is(0)?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Stage 7: what is left by who is killed while it unpacks or runs, at each step.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,9 +10,10 @@ use nix::sys::ptrace;
 use nix::unistd::Pid;
 
 use super::network_crash::follow;
-use super::overlay::{STATE, names_in, on};
+use super::overlay::{STATE, folder_of, kept, names_in, on};
 use super::overlay_layers::import;
 use super::overlay_tar::Tar;
+use crate::lab::Ground;
 use crate::stage::case::{Case, eventually};
 use crate::stage::verdict::{Trouble, Verdict, holds, same};
 
@@ -137,4 +139,42 @@ pub fn what_killed_runners_left_is_removed(case: &Case) -> Verdict {
     on(case, &["demo"], &[], "true")?.code_is(0)?;
     let mine = fs::exists(Path::new(STATE).join("containers/quay/upper/mine"))?;
     holds(mine, "a kept container stays as it was", "its file is gone")
+}
+
+// FS_IOC_SETFLAGS of <linux/fs.h>.
+nix::ioctl_write_ptr_bad!(
+    set_flags,
+    nix::request_code_write!(b'f', 2, size_of::<libc::c_long>()),
+    libc::c_long
+);
+
+/// `chattr +i`, or `-i`: nobody changes or removes the file. False where its file system, or we, cannot.
+fn set_immutable(path: &Path, immutable: bool) -> Result<bool, Trouble> {
+    let flags: libc::c_long = if immutable { 0x10 } else { 0 };
+    let file = fs::File::open(path)?;
+    // SAFETY: the kernel reads one number, which lives through the call.
+    Ok(unsafe { set_flags(file.as_raw_fd(), &flags) }.is_ok())
+}
+
+pub fn what_cannot_be_removed_is_told_with_its_place(case: &Case) -> Verdict {
+    kept(case, &["demo"], "quay", "mkdir /srv/deep; touch /srv/deep/fixed")?.code_is(0)?;
+    let file = folder_of("quay").join("upper/srv/deep/fixed");
+    if case.ground == Ground::User {
+        // She can make none, and what she has made she can remove.
+        case.run(&["containers", "rm", "quay"])?.code_is(0)?;
+        return same("containers at the end", Vec::<String>::new(), names_in("containers"));
+    }
+    if !set_immutable(&file, true)? {
+        return Err(Trouble::Skipped("no file can be made immutable here".into()));
+    }
+    // Whoever reads it finds the file, and may end it. Until then no other container is stopped.
+    let removed = case.run(&["containers", "rm", "quay"])?;
+    let next = on(case, &["demo"], &[], "echo runs")?;
+    let told = next.err.split_whitespace().find(|word| word.ends_with("/fixed:"));
+    let place = Path::new(told.unwrap_or_default().trim_end_matches(':'));
+    let ended = place.exists() && set_immutable(place, false)?;
+    removed.code_is(125)?.err_has("/fixed")?.err_has("chattr")?.err_is_one_line()?;
+    next.claim(ended, "the place of the file")?.code_is(0)?.out_is("runs")?.err_is_one_line()?;
+    on(case, &["demo"], &[], "true")?.code_is(0)?;
+    same("containers at the end", Vec::<String>::new(), names_in("containers"))
 }

@@ -9,7 +9,6 @@ use nix::mount::{MsFlags, mount};
 
 use super::mount::unmount;
 use super::overlay::{STATE, folder_of, kept, layer, names_in, on};
-use super::overlay_attacks::target;
 use super::overlay_tar::Tar;
 use crate::lab::PROBE;
 use crate::stage::case::{Case, Run};
@@ -125,78 +124,6 @@ pub fn many_at_once_make_one_layer(case: &Case) -> Verdict {
     Ok(())
 }
 
-pub fn a_layer_that_is_used_stays(case: &Case) -> Verdict {
-    let low = import(case, &Tar::default().file("srv/a", "low\n"), "")?;
-    let high = import(case, &Tar::default().file("srv/b", "high\n"), &low)?;
-    case.run(&["layer", "rm", &low])?.code_is(125)?.err_has("stands on it")?.err_is_one_line()?;
-    kept(case, &["demo", &high], "quay", "cat /srv/a")?.code_is(0)?.out_is("low")?;
-    case.run(&["layer", "rm", &high])?.code_is(125)?.err_has("quay")?.err_is_one_line()?;
-    case.run(&["containers", "rm", "quay"])?.code_is(0)?;
-    case.run(&["layer", "rm", &high, &low])?.code_is(0)?;
-    same("layers at the end", Vec::<String>::new(), names_in("layers"))?;
-    case.run(&["layer", "rm", &low])?.code_is(125)?.err_has("layer ls")?.err_is_one_line()?;
-    Ok(())
-}
-
-pub fn whiteouts_hide_what_lies_below(case: &Case) -> Verdict {
-    let low = Tar::default()
-        .file("srv/gone", "")
-        .file("srv/kept", "")
-        .file("srv/folder/old", "")
-        .file("srv/anew/old", "");
-    let low = import(case, &low.file("srv/late/old", "").file("srv/both/old", ""), "")?;
-    let high = Tar::default()
-        .file("srv/.wh.gone", "")
-        .file("srv/folder/.wh..wh..opq", "")
-        .file("srv/folder/new", "")
-        // A folder removed and made anew in one layer hides what it was; in whatever order that is said.
-        .file("srv/.wh.anew", "")
-        .folder("srv/anew")
-        .file("srv/anew/new", "")
-        .file("srv/both/new", "")
-        .file("srv/.wh.both", "")
-        // It comes last, and does not concern what the layer has itself.
-        .file("srv/late/new", "")
-        .file("srv/late/.wh..wh..opq", "")
-        .file("srv/.wh.never-was", "");
-    let high = import(case, &high, &low)?;
-    let list = "cd /srv; for f in *; do test -d $f && echo $f: $(ls -A $f) || echo $f; done";
-    let expected = "anew: new\nboth: new\nfolder: new\nkept\nlate: new";
-    on(case, &["demo", &high], &[], list)?.code_is(0)?.out_is(expected)?;
-    // A third layer brings a file back.
-    let third = import(case, &Tar::default().file("srv/gone", "back\n"), &high)?;
-    on(case, &["demo", &third], &[], "cat /srv/gone; ls -A /srv/folder")?.code_is(0)?.out_is("back\nnew")?;
-    on(case, &["demo", &low], &[], "ls /srv/folder /srv/gone")?.code_is(0)?.out_has("old")?;
-    Ok(())
-}
-
-pub fn whiteouts_remove_from_a_tree(case: &Case) -> Verdict {
-    let tree = target()?;
-    let base = Tar::default()
-        .file("gone", "")
-        .file("kept", "")
-        .file("folder/deep/old", "")
-        .file("folder/old", "")
-        .file("all/x/y", "");
-    base.write("/tmp/layer.tar")?;
-    case.run(&["apply", "/tmp/layer.tar", "/tmp/target/tree"])?.code_is(0)?;
-    let change = Tar::default()
-        .file("folder/new", "")
-        .file("folder/.wh..wh..opq", "")
-        .file(".wh.gone", "")
-        .file(".wh.all", "")
-        .file("made", "")
-        .file(".wh.made", "");
-    change.write("/tmp/layer.tar")?;
-    case.run(&["apply", "/tmp/layer.tar", "/tmp/target/tree"])?.code_is(0)?;
-    let found: Vec<String> = super::mount::tree(tree)?
-        .iter()
-        .filter_map(|line| line.split(' ').next().map(str::to_owned))
-        .collect();
-    let expected = ["folder", "folder/new", "kept", "made"].map(|name| format!("/tmp/target/tree/{name}"));
-    same("the tree", expected.to_vec(), found)
-}
-
 /// The tree in `/data` of a container, every attribute of it.
 fn data(case: &Case, layers: &[&str], flags: &[&str], words: &[&str]) -> Result<String, Trouble> {
     let layers: Vec<&str> = layers.iter().flat_map(|layer| ["--layer", *layer]).collect();
@@ -238,6 +165,30 @@ pub fn a_commit_is_the_same_tree(case: &Case) -> Verdict {
     child.code_is(0)?;
     on(case, &[child.out.trim()], &[], "cat /more")?.code_is(0)?.out_is("more")?;
     same("the container is still there", true, folder_of("pier").exists())
+}
+
+pub fn a_failed_commit_leaves_the_file(case: &Case) -> Verdict {
+    fs::create_dir_all("/tmp/out")?;
+    fs::write("/tmp/out/quay.tar", "the tar of yesterday")?;
+    kept(case, &["demo"], "quay", "touch /srv/list /srv/.wh.list")?.code_is(0)?;
+    let run = case.run(&["commit", "quay", "-o", "/tmp/out/quay.tar"])?;
+    run.code_is(125)?.err_has(".wh.")?.err_is_one_line()?;
+    same("the file afterwards", "the tar of yesterday".to_owned(), fs::read_to_string("/tmp/out/quay.tar")?)?;
+    kept(case, &["demo"], "quay", "rm /srv/.wh.list")?.code_is(0)?;
+    // An attribute whose name a record cannot hold is left out, and told.
+    let file = folder_of("quay").join("upper/srv/list").into_os_string().into_encoded_bytes();
+    let file = std::ffi::CString::new(file).unwrap_or_default();
+    // SAFETY: names and value are constants, and the path lives through the call.
+    let set = unsafe { libc::lsetxattr(file.as_ptr(), c"user.a=b".as_ptr(), c"value".as_ptr().cast(), 5, 0) };
+    let run = case.run(&["commit", "quay", "-o", "/tmp/out/quay.tar"])?;
+    run.code_is(0)?;
+    // A tmpfs has such attributes since Linux 6.6.
+    if set == 0 {
+        run.err_has("names a tar cannot say")?.err_is_one_line()?;
+    }
+    let digest = sha256(&fs::read("/tmp/out/quay.tar")?)?;
+    same("the digest of the file", run.out.trim().to_owned(), digest)?;
+    same("files beside it", 1, fs::read_dir("/tmp/out")?.count())
 }
 
 /// `demo` as a layer of the store; its id.

@@ -26,7 +26,7 @@ use nix::fcntl::{Flock, FlockArg};
 use process::{Context, Error, Result};
 
 use crate::node::{Attributes, LeftOut};
-use crate::store::{DRAFT, folder_in, lock};
+use crate::store::{DRAFT, folder_in, lock, make_folder};
 use crate::task::{apart, as_root};
 use crate::union::{Union, Upper, is_impossible};
 use crate::whiteout::Notes;
@@ -133,8 +133,7 @@ impl Container {
     /// Makes what a new one needs. `kept` comes last: with it, the container is there.
     fn furnish(&self) -> Result<()> {
         for name in ["upper", "work", "merged", "empty"] {
-            let folder = self.folder.join(name);
-            DirBuilder::new().mode(0o755).create(&folder).during("create", folder.display())?;
+            make_folder(&self.folder.join(name), 0o755)?;
         }
         self.like_its_top()?;
         let lines: Vec<String> = self.layers.iter().map(|layer| format!("{}\n", layer.display())).collect();
@@ -186,8 +185,12 @@ impl Container {
         }
         let place = |name| self.folder.join(name);
         let upper = Upper { upper: place("upper"), work: place("work"), volatile: !self.kept };
-        let union = Union { lowers, upper: Some(upper) };
+        let union = Union { lowers, upper: Some(upper), notes: Notes::ours() };
         match union.attach(&self.merged(), &self.folder) {
+            Err(error) if is_impossible(&error) && self.stacks(&union)? => {
+                Err(error
+                    .because("a layer's kind of file system cannot be one, or is stacked too deep already"))
+            }
             Err(error) if is_impossible(&error) => {
                 eprintln!("the layers are copied, not stacked: {error}");
                 copy::union(&union.lowers, &self.merged())?;
@@ -195,6 +198,13 @@ impl Container {
             }
             done => done,
         }
+    }
+
+    /// Whether an empty folder could be its layer: then not this place is at fault, but another layer.
+    fn stacks(&self, union: &Union) -> Result<bool> {
+        self.tidy()?;
+        let lowers = vec![self.folder.join("empty")];
+        Ok(Union { lowers, ..union.clone() }.attach(&self.merged(), &self.folder).is_ok())
     }
     // ANCHOR_END: raise
 
@@ -243,8 +253,10 @@ fn throw_away(folder: &Path) -> Result<()> {
 fn remove(home: &Path, name: &OsStr) -> Result<()> {
     let (home, name) = (home.to_owned(), name.to_owned());
     as_root(move || {
-        let home = File::open(&home).during("open", home.display())?;
-        tree::remove(home.as_fd(), &name)?;
+        let folder = File::open(&home).during("open", home.display())?;
+        // Folders were moved up: where it is now must be said.
+        let told = |error: Error| Error { subject: home.join(&error.subject).display().to_string(), ..error };
+        tree::remove(folder.as_fd(), &name).map_err(told)?;
         Ok(Vec::new())
     })
     .map(drop)
@@ -296,10 +308,8 @@ pub fn list(state: &Path) -> Result<Vec<Known>> {
 /// # Errors
 /// There is none.
 pub fn find(state: &Path, name: &str) -> Result<Known> {
-    let found = list(state)?.into_iter().find(|known| known.name == name);
-    found.ok_or_else(|| {
-        Error::refused("find the container", name, "`containers ls` shows those that are kept")
-    })
+    let none = || Error::refused("find the container", name, "`containers ls` shows those that are kept");
+    list(state)?.into_iter().find(|known| known.name == name).ok_or_else(none)
 }
 
 /// The name of a container that stands on this layer.
@@ -307,14 +317,17 @@ pub fn find(state: &Path, name: &str) -> Result<Known> {
 /// # Errors
 /// EACCES: they are not ours.
 pub fn user_of(state: &Path, layer: &Path) -> Result<Option<String>> {
-    Ok(list(state)?
-        .into_iter()
-        .find(|known| known.layers.iter().any(|own| own == layer))
-        .map(|known| known.name))
+    let uses = |known: &Known| known.layers.iter().any(|own| own == layer);
+    Ok(list(state)?.into_iter().find(uses).map(|known| known.name))
 }
 
 fn is_mapped(folder: &Path) -> bool {
     folder.join("mapped").exists()
+}
+
+/// Whose notes are in the upper folder there: it is written by a mount of root in its user namespace, or of ours.
+fn notes_in(folder: &Path) -> Notes {
+    if is_mapped(folder) { Notes::User } else { Notes::ours() }
 }
 
 /// Whether `merged` is a copy of the layers, and whole.
@@ -339,16 +352,16 @@ impl Known {
         apart(move || {
             // Two at least, also of a single layer.
             lowers.push(folder.join("empty"));
-            below(lowers, &folder)?;
+            below(lowers, &folder, notes)?;
             let open = |name| File::open(folder.join(name)).during("open", name);
             let changes = crate::diff::changes(open("upper")?.as_fd(), open("merged")?.as_fd(), notes)?;
             Ok(changes.iter().map(|change| format!("{change}\n")).collect::<String>().into_bytes())
         })
     }
 
-    /// Whose notes are in its upper folder: it is written by a mount of root in its user namespace, or of ours.
+    /// Whose notes are in its upper folder.
     pub fn notes(&self) -> Notes {
-        if is_mapped(&self.folder) { Notes::User } else { Notes::ours() }
+        notes_in(&self.folder)
     }
 
     /// That its upper folder holds its changes.
@@ -371,17 +384,17 @@ impl Known {
 /// # Errors
 /// It is no regular file, or too long.
 pub fn read(folder: &Path, file: &str) -> Result<String> {
-    let (folder, file) = (folder.to_owned(), file.to_owned());
+    let (folder, file, notes) = (folder.to_owned(), file.to_owned(), notes_in(folder));
     let bytes = apart(move || {
         let mut lowers = read_layers(&folder)?;
         lowers.push(folder.join("upper"));
-        below(lowers, &folder)?;
+        below(lowers, &folder, notes)?;
         user::identity::read_inside(Some(&folder.join("merged")), &file).map(String::into_bytes)
     })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Mounts a union for reading on a container's `merged`, in a mount namespace that nobody else sees.
-fn below(lowers: Vec<PathBuf>, folder: &Path) -> Result<()> {
-    Union { lowers, upper: None }.attach(&folder.join("merged"), folder)
+fn below(lowers: Vec<PathBuf>, folder: &Path, notes: Notes) -> Result<()> {
+    Union { lowers, upper: None, notes }.attach(&folder.join("merged"), folder)
 }

@@ -33,7 +33,7 @@ pub fn union(layers: &[PathBuf], folder: &Path) -> Result<()> {
     for layer in layers {
         let from = File::open(layer).during("open", layer.display())?;
         let mut tar = nameless(folder)?;
-        pack(from.as_fd(), Notes::ours(), &mut tar)?;
+        left_out = left_out.and(pack(from.as_fd(), Notes::ours(), &mut tar)?);
         tar.rewind().during("read", "the copy")?;
         left_out = left_out.and(unpack(&tar, to.as_fd(), Target::Tree)?);
     }

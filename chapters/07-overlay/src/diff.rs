@@ -5,8 +5,9 @@
 //! layer has it, which whiteout hides it, is its business.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -45,8 +46,30 @@ impl fmt::Display for Change {
             Kind::Changed => 'C',
             Kind::Deleted => 'D',
         };
-        write!(f, "{letter} {}", self.path.display())
+        write!(f, "{letter} {}", escaped(&self.path))
     }
+}
+
+/// A path as `ls -b` writes it, but for blanks: whoever named a file adds no line, and moves no cursor.
+fn escaped(path: &Path) -> String {
+    let mut text = String::new();
+    let octal = |text: &mut String, bytes: &[u8]| {
+        bytes.iter().for_each(|byte| {
+            let _ = write!(text, "\\{byte:03o}");
+        });
+    };
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                '\\' => text.push_str(r"\\"),
+                '\n' => text.push_str(r"\n"),
+                letter if letter.is_control() => octal(&mut text, letter.encode_utf8(&mut [0; 4]).as_bytes()),
+                letter => text.push(letter),
+            }
+        }
+        octal(&mut text, chunk.invalid());
+    }
+    text
 }
 
 /// What an upper folder changes in the union below it, by path.
@@ -95,4 +118,18 @@ fn is_folder(found: &FileStat) -> bool {
 fn looks_like(one: &FileStat, other: &FileStat) -> bool {
     let look = |stat: &FileStat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime, stat.st_mtime_nsec);
     look(one) == look(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_line() {
+        let told = |bytes: &[u8]| escaped(Path::new(OsStr::from_bytes(bytes)));
+        assert_eq!(told("/srv/ein Öl".as_bytes()), "/srv/ein Öl");
+        assert_eq!(told(b"/a\nD /etc/passwd"), r"/a\nD /etc/passwd");
+        assert_eq!(told(b"/\x1b[31m\xff\xfe\\"), r"/\033[31m\377\376\\");
+        assert_eq!(told("/\u{9b}x".as_bytes()), r"/\302\233x");
+    }
 }

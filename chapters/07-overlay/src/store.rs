@@ -12,10 +12,10 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{BufReader, ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -91,7 +91,7 @@ impl Store {
         self.sweep()?;
         let draft = self.draft()?;
         let made = self.fill(&draft, tar, parent, expected).and_then(|(layer, left_out)| {
-            self.publish(&draft, layer.chain)?;
+            self.publish(&draft, &layer)?;
             Ok((layer, left_out))
         });
         // Whatever has not become a layer, be it that somebody else was faster.
@@ -113,7 +113,7 @@ impl Store {
     }
 
     /// Gives it its name; from now on it is there.
-    fn publish(&self, draft: &Draft, chain: Digest) -> Result<()> {
+    fn publish(&self, draft: &Draft, layer: &Layer) -> Result<()> {
         todo!("7.4 Whole or absent")
     }
     // ANCHOR_END: publish
@@ -156,28 +156,33 @@ impl Store {
         Ok(names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
     }
 
-    /// All layers, by chain id.
+    /// All layers, by chain id; what is known of each, if it is not damaged.
     ///
     /// # Errors
     /// EACCES: the store is not ours.
-    pub fn list(&self) -> Result<Vec<Layer>> {
+    pub fn list(&self) -> Result<Vec<(Digest, Option<Layer>)>> {
         let chains = self.names()?.into_iter().filter_map(|name| name.parse().ok());
-        chains.map(|chain| self.load(chain)).collect()
+        Ok(chains.map(|chain| (chain, self.load(chain).ok())).collect())
     }
 
-    /// What is known of a layer.
+    /// What is known of a layer. Its name is the digest of what it is and stands on: so a damaged record is noticed, and
+    /// no layer can stand on itself.
     ///
     /// # Errors
-    /// There is no such layer.
+    /// There is no such layer, or its record is damaged.
     pub fn load(&self, chain: Digest) -> Result<Layer> {
         let file = self.0.join(chain.hex()).join("layer");
         let text = fs::read_to_string(&file).during("read", file.display());
         let text = text.map_err(|error| error.because("`layer ls` shows those that there are"))?;
         let value =
             |key| text.lines().find_map(|line| line.split_once(' ').filter(|(found, _)| *found == key));
-        let damaged = || Error::refused("read", file.display(), "it does not say the layer's diff id");
-        let diff = value("diff").ok_or_else(damaged)?.1.parse()?;
-        Ok(Layer { chain, diff, parent: value("parent").map(|(_, parent)| parent.parse()).transpose()? })
+        let layer = value("diff").and_then(|(_, diff)| {
+            let parent = value("parent").map(|(_, parent)| parent.parse()).transpose().ok()?;
+            Some(Layer { chain, diff: diff.parse().ok()?, parent })
+        });
+        let right = layer.filter(|layer| digest::chain(layer.parent, layer.diff) == chain);
+        let cause = "it does not say what the layer's name promises: damaged; `layer rm` removes the layer";
+        right.ok_or_else(|| Error::refused("read", file.display(), cause))
     }
 
     /// The layer that a digest, or at least its first twelve digits, name; none if there is none.
@@ -227,9 +232,10 @@ impl Store {
     /// There is no such layer, or another layer or a container of `state` uses it.
     pub fn remove(&self, state: &Path, chain: Digest) -> Result<()> {
         let turn = self.lock()?;
-        self.load(chain)?;
         let refuse = |cause: String| Err(Error::refused("remove the layer", chain, cause));
-        if let Some(above) = self.list()?.iter().find(|layer| layer.parent == Some(chain)) {
+        let layers = self.list()?;
+        let mut above = layers.iter().filter_map(|(_, layer)| *layer);
+        if let Some(above) = above.find(|layer| layer.parent == Some(chain)) {
             return refuse(format!("{} stands on it", above.chain));
         }
         if let Some(user) = container::user_of(state, &self.tree(chain))? {
@@ -256,9 +262,24 @@ impl Layer {
 /// A folder of the state directory, made where there is none; its full path.
 pub(crate) fn folder_in(state: &Path, name: &str, mode: u32) -> Result<PathBuf> {
     let folder = state.join(name);
-    fs::create_dir_all(state).during("create", state.display())?;
-    DirBuilder::new().recursive(true).mode(mode).create(&folder).during("create", folder.display())?;
+    if !state.exists() {
+        fs::create_dir_all(state.parent().unwrap_or(state)).during("create", state.display())?;
+        make_folder(state, 0o755)?;
+    }
+    if !folder.exists() {
+        make_folder(&folder, mode)?;
+    }
     fs::canonicalize(&folder).during("open", folder.display())
+}
+
+/// Makes a folder with this mode, whatever our umask; one that is there is left.
+pub(crate) fn make_folder(folder: &Path, mode: u32) -> Result<()> {
+    match DirBuilder::new().mode(mode).create(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        done => done
+            .and_then(|()| fs::set_permissions(folder, Permissions::from_mode(mode)))
+            .during("create", folder.display()),
+    }
 }
 
 /// Locks a folder.

@@ -1,11 +1,13 @@
-//! A folder and everything in it, however deep, by descriptors: read in order, and removed.
+//! A folder and everything in it, by descriptors: read in order, and removed.
 //!
 //! Who fills a container can nest folders deeper than a path may be long, or than a process may hold descriptors. So a
-//! tree is removed level by level: its folders are moved up first.
+//! tree is removed level by level, however deep: its folders are moved up first. Who walks one to read it goes so deep
+//! and no deeper ([`descend`]).
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use network::random::random;
 use nix::dir::Dir;
@@ -13,7 +15,11 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use process::{Context, Result};
+use process::{Context, Error, Result};
+
+/// The deepest folder that is read. A walk holds two descriptors and a frame of the stack for each level; a hard limit of
+/// 4,096 descriptors is common.
+pub const DEEPEST: usize = 1000;
 
 /// Opens a folder for reading, itself and not what a link of that name points to.
 ///
@@ -21,6 +27,17 @@ use process::{Context, Result};
 /// ENOTDIR: it is none. ELOOP: it is a link.
 pub fn open(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd> {
     openat(parent, name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Opens the next folder of a walk, at `path`.
+///
+/// # Errors
+/// As [`open`]; and it lies deeper than [`DEEPEST`].
+pub fn descend(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<OwnedFd> {
+    if path.components().count() > DEEPEST {
+        return Err(Error::refused("read", path.display(), format!("more than {DEEPEST} folders deep")));
+    }
+    open(parent, name).during("open", path.display())
 }
 
 /// The names in an open folder, sorted.
@@ -56,7 +73,7 @@ pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
     // Most often there is nothing, or a file.
     match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::EISDIR) => remove_folder(parent, name),
-        done => gone(done).during("remove", name.display()),
+        done => removed(done, Path::new(name)),
     }
 }
 
@@ -74,15 +91,21 @@ fn remove_folder(parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
                 Err(Errno::EISDIR) => {
                     moved += 1;
                     let place = OsString::from(format!("{prefix}-{moved}"));
-                    gone(renameat(&folder, &*inner, parent, &*place)).during("move", inner.display())?;
+                    let told = Path::new(&name).join(&inner);
+                    gone(renameat(&folder, &*inner, parent, &*place)).during("move", told.display())?;
                     folders.push(place);
                 }
-                done => gone(done).during("remove", inner.display())?,
+                done => removed(done, &Path::new(&name).join(&inner))?,
             }
         }
-        gone(unlinkat(parent, &*name, UnlinkatFlags::RemoveDir)).during("remove", &told)?;
+        removed(unlinkat(parent, &*name, UnlinkatFlags::RemoveDir), Path::new(&name))?;
     }
     Ok(())
+}
+
+fn removed(done: nix::Result<()>, told: &Path) -> Result<()> {
+    let cause = if done == Err(Errno::EPERM) { "is it, or its folder, immutable? `chattr -i`" } else { "" };
+    gone(done).map_err(|errno| Error::new("remove", told.display(), errno).because(cause))
 }
 
 /// Somebody else may be removing the same.

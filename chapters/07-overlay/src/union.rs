@@ -22,7 +22,7 @@ use nix::sys::utsname::uname;
 use nix::unistd::{chdir, fchdir};
 use process::{Context, Error, Result};
 
-use crate::node::is_real_root;
+use crate::whiteout::Notes;
 
 /// The longest chain that the kernel takes, `OVL_MAX_STACK`.
 pub const LONGEST: usize = 500;
@@ -40,6 +40,8 @@ pub struct Union {
     pub lowers: Vec<PathBuf>,
     /// Where changes go; none: there can be none, and two lowers at least.
     pub upper: Option<Upper>,
+    /// Whose notes say what is removed and what is opaque, in all of these folders.
+    pub notes: Notes,
 }
 
 /// Where changes go: two folders of one file system.
@@ -62,7 +64,7 @@ impl Union {
     ///
     /// # Errors
     /// A path is no UTF-8, or there are too many layers.
-    pub fn options(&self, in_user_namespace: bool) -> Result<Options> {
+    pub fn options(&self) -> Result<Options> {
         todo!("7.1 Stack the layers")
     }
 
@@ -104,7 +106,7 @@ impl Union {
         let here = open(".", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).during("open", ".")?;
         let place = fs::canonicalize(place).during("open", place.display())?;
         chdir(&names).during("chdir", names.display())?;
-        let text = classic(&short.options(!is_real_root())?);
+        let text = classic(&short.options()?);
         let done = mount(Some("overlay"), &place, Some("overlay"), MsFlags::empty(), Some(&*text));
         fchdir(&here).during("chdir", "back")?;
         done.map_err(|errno| explain(Error::new("mount", "overlay", errno)))
@@ -128,7 +130,7 @@ impl Union {
                 volatile: upper.volatile,
             })
         });
-        Ok(Union { lowers: lowers.collect::<Result<_>>()?, upper: upper.transpose()? })
+        Ok(Union { lowers: lowers.collect::<Result<_>>()?, upper: upper.transpose()?, notes: self.notes })
     }
     // ANCHOR_END: attach
 }
@@ -156,7 +158,7 @@ fn text(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| Error::refused("stack", path.display(), "a layer's path is no UTF-8"))
 }
 
-/// Whether overlay cannot be had here at all, with whatever layers.
+/// Whether overlay may not be to be had here at all, with whatever layers.
 pub fn is_impossible(error: &Error) -> bool {
     [Errno::EINVAL, Errno::ENODEV, Errno::EPERM, Errno::EOPNOTSUPP].contains(&error.errno)
 }
@@ -180,29 +182,32 @@ mod tests {
 
     fn union(count: usize) -> Union {
         let upper = Upper { upper: "/c/upper".into(), work: "/c/work".into(), volatile: true };
-        Union { lowers: (0..count).map(|n| format!("/layers/{n}").into()).collect(), upper: Some(upper) }
+        let lowers = (0..count).map(|n| format!("/layers/{n}").into()).collect();
+        Union { lowers, upper: Some(upper), notes: Notes::Trusted }
     }
 
     #[test]
     fn the_topmost_layer_comes_first() {
-        let options = union(3).options(false).unwrap();
+        let options = union(3).options().unwrap();
         let chain: Vec<_> =
             options.iter().filter(|(key, _)| key == "lowerdir+").map(|(_, path)| path.as_str()).collect();
         assert_eq!(chain, ["/layers/2", "/layers/1", "/layers/0"]);
         let has = |key: &str, value: &str| options.contains(&(key.to_owned(), value.to_owned()));
         assert!(has("upperdir", "/c/upper") && has("workdir", "/c/work") && has("volatile", ""));
         assert!(has("redirect_dir", "nofollow") && has("metacopy", "off") && !has("userxattr", ""));
-        assert!(union(1).options(true).unwrap().contains(&("userxattr".to_owned(), String::new())));
+        let users = Union { notes: Notes::User, ..union(1) };
+        assert!(users.options().unwrap().contains(&("userxattr".to_owned(), String::new())));
     }
 
     #[test]
     fn five_hundred_layers_fit_a_page_by_numbers() {
         let mut numbered = union(LONGEST);
         numbered.lowers = (0..LONGEST).map(|n| n.to_string().into()).collect();
-        let text = classic(&numbered.options(true).unwrap());
+        numbered.notes = Notes::User;
+        let text = classic(&numbered.options().unwrap());
         assert!(text.len() < 4096 && text.starts_with("lowerdir=499:498:"), "{} bytes", text.len());
         assert!(text.ends_with(",volatile,redirect_dir=nofollow,metacopy=off,index=off,userxattr"));
-        assert!(union(LONGEST + 1).options(false).unwrap_err().to_string().contains("500"));
+        assert!(union(LONGEST + 1).options().unwrap_err().to_string().contains("500"));
     }
 
     #[test]

@@ -6,27 +6,24 @@
 //!
 //! A layer is unpacked for mounting, with whiteouts as overlay wants them; or onto a plain tree, where what a whiteout
 //! names is removed. Whiteouts concern lower layers only: what this tar has made itself stays, in whatever order.
-//!
-//! Blocks of zeroes become holes: a tar does not say where they were.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
 use mount::resolve::{self, Links, Place};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mkdirat, mknodat};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{linkat, symlinkat};
 use process::{Context, Error, Result};
 use tar::EntryType;
 
 use crate::archive::{Archive, Entry};
+use crate::content;
 use crate::node::{Attributes, LeftOut, is_real_root, kind};
 use crate::tree;
 use crate::whiteout::{self, Meaning};
@@ -56,7 +53,9 @@ pub fn unpack(tar: impl Read, root: BorrowedFd<'_>, target: Target) -> Result<Le
         left_out: LeftOut::default(),
     };
     while let Some(entry) = archive.next_entry()? {
-        unpacker.entry(&entry, &mut archive)?;
+        if !whiteout::lies_in_note(Path::new(OsStr::from_bytes(&entry.path)))? {
+            unpacker.entry(&entry, &mut archive)?;
+        }
     }
     unpacker.finish()
 }
@@ -116,6 +115,54 @@ impl Unpacker<'_> {
     }
     // ANCHOR_END: hide
 
+    // ANCHOR: prune
+    /// Removes what this tar has not made from one of its folders in a tree, and from its folders in that one. If the
+    /// path is no folder, it is this tar's own file, and stays.
+    ///
+    /// Each folder is opened by its path: descriptors do not add up, however deep it is.
+    fn prune(&self, path: PathBuf) -> Result<()> {
+        let mut rest = vec![path];
+        while let Some(path) = rest.pop() {
+            let (parent, name) = inside(path.as_os_str().as_bytes())?;
+            let parent = resolve::open(self.root, &parent, Links::Refuse).during("open", path.display())?;
+            let Ok(folder) = tree::open(parent.as_fd(), &name) else { continue };
+            for name in tree::names(folder.as_fd()).during("read", path.display())? {
+                match path.join(&name) {
+                    made if self.has_made(&made) => rest.push(made),
+                    _ => tree::remove(folder.as_fd(), &name)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A folder of a layer hides what lower layers have in it.
+    fn opaque(&self, folder: BorrowedFd<'_>, path: &Path) -> Result<()> {
+        if path == "/" {
+            let cause = "a union shows what lower layers have at its top, whatever a layer says there";
+            return Err(Error::refused("unpack", "", cause));
+        }
+        whiteout::make_opaque(folder).during("make opaque", "")
+    }
+
+    /// If this tar has made a whiteout on the way to `path`, a folder takes its place, and hides what it was.
+    fn unveil(&self, path: &Path) -> Result<()> {
+        // What is there, and no whiteout, lies below none.
+        for veil in path.ancestors().filter(|_| self.target == Target::Layer) {
+            match resolve::open(self.root, veil, Links::Refuse).and_then(fstat) {
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                Ok(found) if whiteout::is_whiteout(&found) => {
+                    let (parent, name) = inside(veil.as_os_str().as_bytes())?;
+                    let parent = resolve::open(self.root, &parent, Links::Refuse);
+                    return make_folder(parent.during("open", veil.display())?.as_fd(), &name, self.target);
+                }
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+    // ANCHOR_END: prune
+
     /// Whether this tar has made `path`, or something in it: paths in it come right behind it in the order.
     fn has_made(&self, path: &Path) -> bool {
         self.made.range(path.to_owned()..).next().is_some_and(|made| made.starts_with(path))
@@ -163,7 +210,7 @@ impl Unpacker<'_> {
     ) -> Result<()> {
         match entry.kind {
             EntryType::Regular | EntryType::Continuous => {
-                let file = write(parent, name, entry.size, content)?;
+                let file = content::write(parent, name, entry.size, content)?;
                 return attributes.give(file.as_fd(), name, &mut self.left_out);
             }
             // The other name's attributes are its own.
@@ -185,6 +232,12 @@ impl Unpacker<'_> {
     fn link(&self, to: &[u8], parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
         let (folder, other) = inside(to)?;
         let from = resolve::open(self.root, &folder, Links::Refuse);
+        // The whiteout of one name would hide another one, and the tar's list of files would not show it.
+        let found =
+            from.as_ref().ok().and_then(|from| fstatat(from, &*other, AtFlags::AT_SYMLINK_NOFOLLOW).ok());
+        if found.is_some_and(|found| whiteout::is_whiteout(&found)) {
+            return Err(Error::refused("link", "", "a hard link leads to a file, not to a whiteout"));
+        }
         // The link itself, if it is one: nothing is followed.
         let done = from.and_then(|from| linkat(from, &*other, parent, name, AtFlags::empty()));
         done.map_err(|errno| {
@@ -238,12 +291,13 @@ fn make_folder(parent: BorrowedFd<'_>, name: &OsStr, target: Target) -> Result<(
     }
     tree::remove(parent, name)?;
     mkdirat(parent, name, Mode::S_IRWXU).during("mkdir", "")?;
-    // A whiteout stood there: lower layers' folder of this name is another one.
-    if target == Target::Layer && found.is_ok_and(|found| whiteout::is_whiteout(&found)) {
-        let folder = tree::open(parent, name).during("open", "")?;
+    let folder = tree::open(parent, name).during("open", "")?;
+    // A whiteout or a file of this layer stood there: lower layers' folder of this name is another one.
+    if target == Target::Layer && found.is_ok() {
         whiteout::make_opaque(folder.as_fd()).during("make opaque", "")?;
     }
-    Ok(())
+    // As long as no entry says otherwise.
+    fchmod(folder, Mode::from_bits_truncate(0o755)).during("chmod", "")
 }
 
 /// Makes a device or a queue; false where we may not.
@@ -267,56 +321,6 @@ fn make_special(parent: BorrowedFd<'_>, name: &OsStr, entry: &Entry) -> Result<b
     }
 }
 
-// ANCHOR: holes
-/// The unit in which holes are made, and in which content is read, in bytes.
-const PAGE: usize = 4096;
-const PIECE: usize = 64 * PAGE;
-
-/// Writes a new file; blocks of zeroes are left out, and become holes.
-fn write(parent: BorrowedFd<'_>, name: &OsStr, size: u64, content: &mut impl Read) -> Result<File> {
-    let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = File::from(openat(parent, name, new, Mode::S_IRUSR | Mode::S_IWUSR).during("create", "")?);
-    let (mut offset, mut written, mut piece) = (0, 0, vec![0; PIECE.min(size as usize)]);
-    while offset < size {
-        let most = piece.len().min((size - offset) as usize);
-        let length = content.read(&mut piece[..most]).during("read", "")?;
-        if length == 0 {
-            return Err(Error::refused("read", "", "the tar ends in the middle of it"));
-        }
-        for (start, data) in runs(&piece[..length], (offset % PAGE as u64) as usize) {
-            file.write_all_at(data, offset + start as u64).during("write", "")?;
-            written = offset + (start + data.len()) as u64;
-        }
-        offset += length as u64;
-    }
-    // It may end in a hole.
-    if written < size {
-        file.set_len(size).during("write", "")?;
-    }
-    Ok(file)
-}
-
-/// The parts of a piece that must be written: runs of blocks that are not all zeroes. `phase` is where in a block it
-/// begins.
-fn runs(piece: &[u8], phase: usize) -> Vec<(usize, &[u8])> {
-    let (mut found, mut begin, mut at) = (Vec::new(), None, 0);
-    while at < piece.len() {
-        let end = piece.len().min(at + PAGE - (phase + at) % PAGE);
-        match (piece[at..end] == [0; PAGE][..end - at], begin) {
-            (true, Some(first)) => {
-                found.push((first, &piece[first..at]));
-                begin = None;
-            }
-            (false, None) => begin = Some(at),
-            _ => {}
-        }
-        at = end;
-    }
-    found.extend(begin.map(|first| (first, &piece[first..])));
-    found
-}
-// ANCHOR_END: holes
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,17 +338,5 @@ mod tests {
         for wrong in ["..", "../x", "/..", "a/../b", "a/..", "./../../etc/passwd"] {
             assert!(read(wrong).unwrap_err().to_string().contains(".."), "{wrong}");
         }
-    }
-
-    #[test]
-    fn zeroes_become_holes() {
-        let mut piece = vec![0; 3 * PAGE];
-        assert_eq!(runs(&piece, 0), []);
-        piece[PAGE] = 1;
-        assert_eq!(runs(&piece, 0), [(PAGE, &piece[PAGE..2 * PAGE])]);
-        assert_eq!(runs(&piece, PAGE - 1), [(1, &piece[1..PAGE + 1])]);
-        piece[0] = 1;
-        assert_eq!(runs(&piece, 0), [(0, &piece[..2 * PAGE])]);
-        assert_eq!(runs(&piece[..PAGE + 1], 0), [(0, &piece[..PAGE + 1])]);
     }
 }

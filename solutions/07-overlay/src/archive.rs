@@ -20,7 +20,7 @@ use crate::xattr::Attribute;
 /// The unit of the format, in bytes.
 pub const BLOCK: u64 = 512;
 
-/// The longest records or name before an entry, in bytes.
+/// The most that all records and names before one entry may have, in bytes.
 const LONGEST_NOTE: u64 = 1 << 20;
 
 /// What PAX calls an extended attribute, before its name.
@@ -75,14 +75,15 @@ impl<R: Read> Archive<R> {
     /// # Errors
     /// This is no tar, it ends too early, or uses what we do not read.
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
-        let mut notes = Notes::default();
+        let (mut notes, mut left) = (Notes::default(), LONGEST_NOTE);
         while let Some(header) = self.header()? {
             let size = notes.size.map_or_else(|| header.entry_size().map_err(broken), Ok)?;
-            (self.content, self.filling) = (size, size.next_multiple_of(BLOCK) - size);
+            let whole = size.checked_next_multiple_of(BLOCK).ok_or_else(|| broken("an impossible size"))?;
+            (self.content, self.filling) = (size, whole - size);
             match header.entry_type() {
-                EntryType::XHeader => notes.read(&self.note(size)?)?,
-                EntryType::GNULongName => notes.path = Some(until_zero(self.note(size)?)),
-                EntryType::GNULongLink => notes.link = Some(until_zero(self.note(size)?)),
+                EntryType::XHeader => notes.read(&self.note(size, &mut left)?)?,
+                EntryType::GNULongName => notes.path = Some(until_zero(self.note(size, &mut left)?)),
+                EntryType::GNULongLink => notes.link = Some(until_zero(self.note(size, &mut left)?)),
                 // For the whole archive: nothing that concerns a file's content, or its place.
                 EntryType::XGlobalHeader => {}
                 _ => return notes.entry(&header, size).map(Some),
@@ -121,11 +122,10 @@ impl<R: Read> Archive<R> {
         Ok(Some(header))
     }
 
-    /// The content of an entry that says something about the next one.
-    fn note(&mut self, size: u64) -> Result<Vec<u8>> {
-        if size > LONGEST_NOTE {
-            return Err(Error::refused("read", "the tar", "records longer than 1 MiB"));
-        }
+    /// The content of an entry that says something about the next one; `left` bytes may still come.
+    fn note(&mut self, size: u64, left: &mut u64) -> Result<Vec<u8>> {
+        let longer = || Error::refused("read", "the tar", "records of more than 1 MiB before one entry");
+        *left = left.checked_sub(size).ok_or_else(longer)?;
         let mut bytes = vec![0; size as usize];
         self.read_exact(&mut bytes).map_err(|_| ends_early())?;
         Ok(bytes)

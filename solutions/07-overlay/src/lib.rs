@@ -14,6 +14,7 @@
 pub mod archive;
 pub mod cli;
 pub mod container;
+pub mod content;
 pub mod copy;
 pub mod diff;
 pub mod digest;

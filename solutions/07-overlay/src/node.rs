@@ -45,6 +45,8 @@ pub struct LeftOut {
     pub owners: usize,
     /// Extended attributes.
     pub extended: usize,
+    /// Extended attributes whose names a tar cannot say.
+    pub names: usize,
 }
 
 /// Opens what is called so in `parent`, itself and not what it points to.
@@ -145,6 +147,7 @@ impl LeftOut {
             devices: self.devices + other.devices,
             owners: self.owners + other.owners,
             extended: self.extended + other.extended,
+            names: self.names + other.names,
         }
     }
 
@@ -162,6 +165,7 @@ impl fmt::Display for LeftOut {
             (self.devices, "device files, which only real root may make"),
             (self.owners, "owners, whose ids this user namespace does not have"),
             (self.extended, "extended attributes, which are not ours to set here"),
+            (self.names, "extended attributes, whose names a tar cannot say"),
         ];
         let parts: Vec<String> = parts
             .iter()

@@ -6,7 +6,7 @@
 //!
 //! A header's fields are used where they hold what is to be said; else, and for what has no field, there are PAX
 //! records. Holes are written as the zeroes that they read as. Left out: sockets, which are nothing without the
-//! process that listens.
+//! process that listens; and attributes whose names a record cannot hold, which is told.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
@@ -22,16 +23,17 @@ use process::{Context, Error, Result};
 use tar::{Builder, EntryType, Header};
 
 use crate::archive::EXTENDED;
-use crate::node::{self, Attributes, kind};
-use crate::tree;
+use crate::node::{self, Attributes, LeftOut, kind};
 use crate::whiteout::{self, Notes};
+use crate::{tree, xattr};
 
 /// Packs a folder in a layer's notation; its opaque folders are those of `notes`.
 ///
 /// # Errors
 /// It cannot be read, or `out` not be written.
-pub fn pack(root: BorrowedFd<'_>, notes: Notes, out: impl Write) -> Result<()> {
-    let mut packer = Packer { notes, tar: Builder::new(out), links: HashMap::new() };
+pub fn pack(root: BorrowedFd<'_>, notes: Notes, out: impl Write) -> Result<LeftOut> {
+    let mut packer =
+        Packer { notes, tar: Builder::new(out), links: HashMap::new(), left_out: LeftOut::default() };
     let root = tree::open(root, OsStr::new(".")).during("open", "the layer")?;
     packer.put_object(
         root.as_fd(),
@@ -41,7 +43,8 @@ pub fn pack(root: BorrowedFd<'_>, notes: Notes, out: impl Write) -> Result<()> {
         OsStr::new("."),
     )?;
     packer.folder(root.as_fd(), b"")?;
-    packer.tar.into_inner().and_then(|mut out| out.flush()).during("write", "the tar")
+    packer.tar.into_inner().and_then(|mut out| out.flush()).during("write", "the tar")?;
+    Ok(packer.left_out)
 }
 
 struct Packer<W: Write> {
@@ -49,6 +52,7 @@ struct Packer<W: Write> {
     tar: Builder<W>,
     /// The first path of each file that has several names.
     links: HashMap<(u64, u64), Vec<u8>>,
+    left_out: LeftOut,
 }
 
 impl<W: Write> Packer<W> {
@@ -73,7 +77,8 @@ impl<W: Write> Packer<W> {
                 libc::S_IFDIR => {
                     let inner = [&inner[..], b"/"].concat();
                     self.put_object(object.as_fd(), &inner, &found, folder, &name)?;
-                    self.folder(tree::open(folder, &name).during("open", name.display())?.as_fd(), &inner)?;
+                    let path = Path::new(OsStr::from_bytes(&inner));
+                    self.folder(tree::descend(folder, &name, path)?.as_fd(), &inner)?;
                 }
                 libc::S_IFSOCK => {}
                 _ => self.put_object(object.as_fd(), &inner, &found, folder, &name)?,
@@ -106,6 +111,7 @@ impl<W: Write> Packer<W> {
     ) -> Result<()> {
         let told = OsStr::from_bytes(path).display();
         let attributes = Attributes::of(object).during("read the attributes of", &told)?;
+        self.left_out.names += xattr::unspeakable(object).during("read the attributes of", &told)?;
         let device = (libc::major(found.st_rdev), libc::minor(found.st_rdev));
         let is_folder = kind(found) == libc::S_IFDIR;
         if found.st_nlink > 1 && !is_folder {
@@ -188,7 +194,8 @@ fn records(path: &[u8], link: &[u8], kind: EntryType, attributes: &Attributes) -
         say("mtime", decimal(seconds, parts).as_bytes());
     }
     if kind != EntryType::Link {
-        attributes.extended.iter().for_each(|(name, value)| say(&format!("{EXTENDED}{name}"), value));
+        let speakable = attributes.extended.iter().filter(|(name, _)| !name.contains('='));
+        speakable.for_each(|(name, value)| say(&format!("{EXTENDED}{name}"), value));
     }
     records
 }

@@ -1,20 +1,22 @@
 //! What there is besides running containers: layers of the store, containers that were kept, and their changes.
 
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, Write as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command, arg, value_parser};
 use network::cli::state;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
 use process::{Context, Error, Result};
 
 use crate::digest::{Digest, Digesting};
 use crate::pack::pack;
 use crate::task::as_root;
 use crate::unpack::{Target, unpack};
-use crate::{Container, Store, container, copy};
+use crate::{Container, Store, container, copy, tree};
 
 /// All commands of this chapter.
 pub fn commands() -> [Command; 5] {
@@ -62,7 +64,7 @@ pub fn is_ours(verb: &str) -> bool {
 pub fn run(verb: &str, given: &ArgMatches) -> Result<u8> {
     let name = || given.get_one::<String>("NAME").map_or("", String::as_str);
     match (verb, given.subcommand()) {
-        ("diff", _) => say(&container::find(&state(), name())?.changes()?)?,
+        ("diff", _) => say(&changes(name())?)?,
         ("commit", _) => println!("{}", commit(name(), given.get_one::<PathBuf>("output"))?),
         ("apply", _) => apply(given)?,
         ("layer", Some(("import", given))) => println!("{}", import(given)?),
@@ -74,31 +76,67 @@ pub fn run(verb: &str, given: &ArgMatches) -> Result<u8> {
     Ok(0)
 }
 
+fn changes(name: &str) -> Result<Vec<u8>> {
+    want_descriptors()?;
+    container::find(&state(), name)?.changes()
+}
+
 /// The layer of a container's changes: in a file, or in the store on top of its chain.
 fn commit(name: &str, output: Option<&PathBuf>) -> Result<Digest> {
+    want_descriptors()?;
     let known = container::find(&state(), name)?;
     known.must_be_union()?;
     let container = Container::take(&state(), name)?;
     let store = Store::open(&state())?;
-    let tar = match output {
-        Some(path) => File::create(path).during("create", path.display())?,
-        None => copy::nameless(&state())?,
+    let (notes, upper) = (known.notes(), container.folder.join("upper"));
+    let write = move |tar: File| -> Result<Digest> {
+        let diff = as_root(move || {
+            let upper = File::open(&upper).during("open", upper.display())?;
+            let mut out = Digesting::new(std::io::BufWriter::with_capacity(1 << 16, tar));
+            pack(upper.as_fd(), notes, &mut out)?.tell();
+            Ok(out.digest().to_string().into_bytes())
+        })?;
+        String::from_utf8_lossy(&diff).parse()
     };
-    let notes = known.notes();
-    let (mut copy, upper) = (tar.try_clone().during("dup", "the tar")?, container.folder.join("upper"));
-    let diff = as_root(move || {
-        let upper = File::open(&upper).during("open", upper.display())?;
-        let mut out = Digesting::new(std::io::BufWriter::with_capacity(1 << 16, tar));
-        pack(upper.as_fd(), notes, &mut out)?;
-        Ok(out.digest().to_string().into_bytes())
-    })?;
-    if output.is_some() {
-        return String::from_utf8_lossy(&diff).parse();
+    if let Some(path) = output {
+        return replace(path, write);
     }
+    let tar = copy::nameless(&state())?;
+    let mut copy = tar.try_clone().during("dup", "the tar")?;
+    write(tar)?;
     copy.rewind().during("read", "the tar")?;
     add(store.clone(), copy, store.top_of(&container.layers), None)
 }
 // ANCHOR_END: verbs
+
+/// Writes a file that is whole or as it was: beside it first. What is no regular file, a pipe for instance, is written
+/// as it is.
+fn replace<T>(path: &Path, write: impl FnOnce(File) -> Result<T>) -> Result<T> {
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return write(File::options().write(true).open(path).during("open", path.display())?);
+    }
+    // A link stays one.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let beside = path.with_file_name(tree::fresh_name(".tmp-")?);
+    let done = File::create_new(&beside).during("create", path.display()).and_then(write);
+    let done =
+        done.and_then(|value| fs::rename(&beside, &path).during("rename", path.display()).map(|()| value));
+    if done.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    done
+}
+
+/// What is made without an entry of its own must not depend on who unpacks it.
+fn forget_umask() {
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+}
+
+/// A walk holds descriptors for each level of a tree.
+fn want_descriptors() -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).during("getrlimit", "descriptors")?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).during("setrlimit", "descriptors")
+}
 
 fn names(given: &ArgMatches) -> impl Iterator<Item = &str> {
     given.get_many::<String>("NAME").into_iter().flatten().map(String::as_str)
@@ -120,6 +158,7 @@ fn input(given: &ArgMatches) -> Result<Box<dyn Read>> {
 fn apply(given: &ArgMatches) -> Result<()> {
     let (tar, folder) = (input(given)?, given.get_one::<PathBuf>("DIR").cloned().unwrap_or_default());
     let folder = File::open(&folder).during("open", folder.display())?;
+    forget_umask();
     as_root(move || {
         unpack(crate::store::uncompressed(tar)?, folder.as_fd(), Target::Tree)?.tell();
         Ok(Vec::new())
@@ -140,6 +179,7 @@ fn add(
     parent: Option<Digest>,
     expected: Option<Digest>,
 ) -> Result<Digest> {
+    forget_umask();
     let chain = as_root(move || {
         let (layer, left_out) = store.import(tar, parent, expected)?;
         left_out.tell();
@@ -155,10 +195,13 @@ fn layer(store: &Store, text: &str) -> Result<Digest> {
 
 fn layers() -> Result<String> {
     let mut text = format!("{:<73} {:<22} PARENT\n", "LAYER", "DIFF ID");
-    for layer in Store::open(&state())?.list()? {
+    for (chain, layer) in Store::open(&state())?.list()? {
         let short = |digest: Digest| format!("{:.19}", digest.to_string());
-        let parent = layer.parent.map_or("-".to_owned(), short);
-        let _ = writeln!(text, "{:<73} {:<22} {parent}", layer.chain.to_string(), short(layer.diff));
+        let (diff, parent) = match layer {
+            Some(layer) => (short(layer.diff), layer.parent.map_or("-".to_owned(), short)),
+            None => ("damaged".to_owned(), "-".to_owned()),
+        };
+        let _ = writeln!(text, "{:<73} {diff:<22} {parent}", chain.to_string());
     }
     Ok(text)
 }

@@ -10,6 +10,7 @@
 use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
 
 use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat};
 use process::{Error, Result};
@@ -95,6 +96,26 @@ pub fn make_opaque(folder: BorrowedFd<'_>) -> nix::Result<()> {
 }
 // ANCHOR_END: meaning
 
+/// Whether an entry lies in a folder that is a note of another union file system, to be passed over with it.
+///
+/// # Errors
+/// It lies in what is called like a whiteout, and a whiteout is no folder.
+pub fn lies_in_note(entry: &Path) -> Result<bool> {
+    let folders = entry.parent().into_iter().flat_map(Path::components);
+    for part in folders {
+        match part {
+            Component::Normal(name) if name.as_bytes().starts_with(PREFIX.as_bytes()) => {
+                return match meaning(name)? {
+                    Meaning::Note => Ok(true),
+                    _ => Err(Error::refused("unpack", entry.display(), "nothing lies in a whiteout")),
+                };
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
 /// Whether a file is a whiteout.
 pub fn is_whiteout(found: &FileStat) -> bool {
     kind(found) == libc::S_IFCHR && found.st_rdev == makedev(0, 0)
@@ -127,6 +148,16 @@ mod tests {
         assert_eq!(read(".wh..wh..opq"), Some(Meaning::Opaque));
         assert_eq!(read(".wh..wh.plnk"), Some(Meaning::Note));
         for wrong in [".wh.", ".wh..", ".wh..."] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nothing_lies_in_a_whiteout() {
+        let read = |path: &str| lies_in_note(Path::new(path)).ok();
+        assert_eq!(read("srv/.wh.motd"), Some(false));
+        assert_eq!(read(".wh..wh.plnk/93.5"), Some(true));
+        for wrong in [".wh.docs/x", "a/.wh.docs/b/c", ".wh..wh..opq/x", ".wh../x"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

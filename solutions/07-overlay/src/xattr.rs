@@ -23,11 +23,8 @@ fn c_name(name: &str) -> nix::Result<CString> {
     CString::new(name).map_err(|_| Errno::EINVAL)
 }
 
-/// All of an object, by name. Names that are no UTF-8 are left out.
-///
-/// # Errors
-/// EACCES: they are not ours to read.
-pub fn all(object: BorrowedFd<'_>) -> nix::Result<Vec<Attribute>> {
+/// The names of all, a zero behind each.
+fn names(object: BorrowedFd<'_>) -> nix::Result<Vec<u8>> {
     let (path, mut names) = (path(object), vec![0_u8; LONGEST]);
     // SAFETY: the kernel writes at most as many bytes as we name, and path and buffer live through the call.
     let length = unsafe { libc::listxattr(path.as_ptr(), names.as_mut_ptr().cast(), LONGEST) };
@@ -36,6 +33,15 @@ pub fn all(object: BorrowedFd<'_>) -> nix::Result<Vec<Attribute>> {
         Err(Errno::ENOTSUP) => return Ok(Vec::new()),
         Err(errno) => return Err(errno),
     }
+    Ok(names)
+}
+
+/// All of an object, by name. Names that are no UTF-8 are left out.
+///
+/// # Errors
+/// EACCES: they are not ours to read.
+pub fn all(object: BorrowedFd<'_>) -> nix::Result<Vec<Attribute>> {
+    let names = names(object)?;
     let names = names.split(|byte| *byte == 0).filter_map(|name| str::from_utf8(name).ok());
     let mut found = Vec::new();
     for name in names.filter(|name| !name.is_empty()) {
@@ -43,6 +49,18 @@ pub fn all(object: BorrowedFd<'_>) -> nix::Result<Vec<Attribute>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// How many of an object have names that a tar cannot say: a record ends its key at `=`, and is UTF-8.
+///
+/// # Errors
+/// EACCES: they are not ours to read.
+pub fn unspeakable(object: BorrowedFd<'_>) -> nix::Result<usize> {
+    let names = names(object)?;
+    Ok(names
+        .split(|byte| *byte == 0)
+        .filter(|name| name.contains(&b'=') || str::from_utf8(name).is_err())
+        .count())
 }
 
 /// The value of one; none where there is no such attribute.

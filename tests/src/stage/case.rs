@@ -97,6 +97,7 @@ impl Case {
         change(&mut command);
         let line =
             format!("{} {}", self.binary, words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "));
+        let line = without_its_middle(line);
         Ok(Running { line, child: command.spawn()?, out, err })
     }
 }
@@ -115,6 +116,18 @@ fn quote(word: &str) -> String {
         word if word.chars().count() > 300 => format!("'{}…'", word.chars().take(60).collect::<String>()),
         word => format!("'{}'", word.replace('\'', r"'\''")),
     }
+}
+
+/// A command line as it is shown: of one with hundreds of layers, both ends tell enough.
+fn without_its_middle(line: String) -> String {
+    const ENDS: usize = 180;
+    let letters: Vec<char> = line.chars().collect();
+    if letters.len() <= 2 * ENDS + 40 {
+        return line;
+    }
+    let [start, end] =
+        [&letters[..ENDS], &letters[letters.len() - ENDS..]].map(|part| part.iter().collect::<String>());
+    format!("{start} … {end}")
 }
 
 impl Running {

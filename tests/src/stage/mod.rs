@@ -55,10 +55,14 @@ mod overlay_attacks;
 mod overlay_crash;
 #[path = "../../stages/overlay_layers.rs"]
 mod overlay_layers;
+#[path = "../../stages/overlay_store.rs"]
+mod overlay_store;
 #[path = "../../stages/overlay_tar.rs"]
 mod overlay_tar;
 #[path = "../../stages/overlay_union.rs"]
 mod overlay_union;
+#[path = "../../stages/overlay_whiteouts.rs"]
+mod overlay_whiteouts;
 #[path = "../../stages/process.rs"]
 mod process;
 #[path = "../../stages/process_descriptors.rs"]
