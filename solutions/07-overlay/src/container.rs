@@ -12,8 +12,7 @@
 //! ```
 //!
 //! Invariants: whoever runs or removes a container holds the lock on its folder. A folder that is neither locked nor
-//! kept was left by a runner that was killed, and the next one removes it. Names that begin with a dot are no
-//! containers. The lock on `containers` is held while names come and go.
+//! kept was left by a killed runner, and the next removes it. The lock on `containers` is held while names come and go.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
