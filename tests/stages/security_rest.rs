@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Gid, setgroups};
 
 use super::process_descriptors::leak_as_seven;
-use super::security::{FOURTEEN, OPEN, filtered, has_users, open};
+use super::security::{FILTERED, FOURTEEN, OPEN, filtered, has_users, open};
 use super::security_seccomp::called;
 use super::user::{become_ordinary, ordinary_id, own_demo};
 use crate::lab::Ground;
@@ -362,5 +362,12 @@ pub fn a_damaged_cache_is_of_no_use(case: &Case) -> Verdict {
     let other = files.iter().find(|other| *other != file).expect("two of them");
     fs::copy(other, file)?;
     filtered(case, &[], &called(libc::SYS_mount, ""))?.out_is("EPERM")?.err_has("damaged")?;
+    // Another build of ours may make another filter of the same profile.
+    fs::copy(case.program(), "/tmp/runner")?;
+    let words = [&["run", "--rootfs", "demo"], &FILTERED[..], &["--", "true"]].concat();
+    for _ in 0..2 {
+        std::process::Command::new("/tmp/runner").args(&words).status()?;
+        same("filters in the cache", 3, fs::read_dir(state)?.count())?;
+    }
     Ok(())
 }
