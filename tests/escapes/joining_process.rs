@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{SECRET, WORDS, off, on, probe, secret};
-use crate::stage::case::{Case, Running};
+use crate::stage::case::{Case, Run, Running};
 use crate::stage::verdict::{Trouble, Verdict};
 
 /// So many containers come near the attacker at least.
@@ -14,8 +14,7 @@ pub fn joining_process(case: &Case) -> Verdict {
     let attacker = attacker(case, &["--ipc", "shareable"])?;
     let pid = pid()?;
     let joiner = probe(case).start(&["careless", "join", &pid, "true"])?;
-    let run = attacker.wait()?;
-    joiner.wait()?;
+    let run = beside(attacker.wait()?, &joiner.wait()?);
     off(&run, run.out.contains(WORDS), "a file of the host through a descriptor of the process that joined")?;
 
     // The engine joins what can be shared: its own processes never show in the other's /proc.
@@ -27,17 +26,25 @@ pub fn joining_process(case: &Case) -> Verdict {
 /// Starts containers beside the attacker for as long as it looks.
 fn on_beside(case: &Case, flags: &[&str], joiner: impl Fn(&str) -> Vec<String>) -> Verdict {
     let mut attacker = attacker(case, flags)?;
-    let (pid, mut started) = (pid()?, 0);
+    let (pid, mut started, mut last) = (pid()?, 0, None);
     while !attacker.has_ended()? {
         let mut words = vec!["run".to_owned(), "--rootfs".into(), "demo".into()];
         words.extend(joiner(&pid));
         words.extend(["--".into(), "true".into()]);
         // The last one may come too late.
-        started += usize::from(case.run(&words)?.code == 0);
+        let run = case.run(&words)?;
+        started += usize::from(run.code == 0);
+        last = Some(run);
     }
     let run = attacker.wait()?;
+    let run = if let Some(last) = &last { beside(run, last) } else { run };
     run.claim(started >= LEAST, format!("{LEAST} containers come near while it looks, and not {started}"))?;
     on(&run, run.out.contains(WORDS), "no process opened a door")
+}
+
+/// The attacker's run, told with who comes near: only that differs between the halves.
+fn beside(attacker: Run, other: &Run) -> Run {
+    Run { line: format!("{}\n             beside it {}", attacker.line, other.line), ..attacker }
 }
 
 fn attacker(case: &Case, flags: &[&str]) -> Result<Running, Trouble> {

@@ -18,7 +18,11 @@ pub fn raw_disk(case: &Case) -> Verdict {
         let run = case.run(&[&all[..], &attack].concat())?;
         off(&run, run.out.contains("the host's disk"), "the first block of the host's disk")?;
         let run = case.run(&[&["run", "--rootfs", "demo", "--"][..], &attack].concat())?;
-        on(&run, run.out.contains("the host's disk"), "not permitted")
+        on(&run, run.out.contains("the host's disk"), "not permitted")?;
+        // No cgroup, no list, no node.
+        let bare = ["run", "--cgroups", "disabled", "--rootfs", "demo", "--"];
+        let run = case.run(&[&bare[..], &attack].concat())?;
+        on(&run, run.out.contains("the host's disk"), "mknod: EPERM")
     } else {
         off_only_in_own_kernel();
         let attack = ["probe", "attack", "raw-disk", NOBODYS[0], NOBODYS[1]];

@@ -1,4 +1,4 @@
-//! Stage 8: what is claimed of `security`, the runner of chapter 8. Filters stand in `security_seccomp.rs`, covered files
+//! Stage 8: what is claimed of `security`, the runner of chapter 8. Filters stand in `security_seccomp.rs`, profiles in `security_profile.rs`, covered files
 //! and switches in `security_paths.rs`, limits, devices, keys and Landlock in `security_rest.rs`.
 //!
 //! The tests of an exercise need it and those before it. So the first ones say that there is to be no filter and nothing
@@ -15,16 +15,19 @@ use super::security_paths::{
     low_ports_are_open_in_a_network_of_ones_own, secrets_of_the_kernel_are_covered,
     switches_of_the_machine_are_read_only, the_covers_can_be_left_out,
 };
+use super::security_profile::{
+    a_profile_cannot_lie_to_the_runner, a_profile_depends_on_the_container, a_profile_that_is_none_is_told,
+};
 use super::security_rest::{
     a_damaged_cache_is_of_no_use, a_device_is_shown, files_can_be_limited_to_places,
-    keys_of_the_caller_are_out_of_reach, limits_are_taken, no_descriptor_leads_outside, the_oom_score_is_set,
+    keys_of_the_caller_are_out_of_reach, limits_are_taken, no_descriptor_leads_outside,
+    no_disk_is_open_without_a_list, the_callers_groups_are_left, the_oom_score_is_set,
     the_runners_file_is_out_of_reach, the_runners_memory_is_out_of_reach, what_is_not_done_is_told,
 };
 use super::security_seccomp::{
-    a_filter_forbids_what_its_profile_says, a_profile_depends_on_the_container,
-    a_profile_that_is_none_is_told, arguments_are_compared_in_full, dockers_profile_forbids_what_it_should,
-    every_way_to_a_call_is_guarded, init_runs_under_a_filter, new_calls_do_not_exist,
-    privileges_do_not_come_back, the_filter_comes_last,
+    a_filter_forbids_what_its_profile_says, arguments_are_compared_in_full,
+    dockers_profile_forbids_what_it_should, every_way_to_a_call_is_guarded, init_runs_under_a_filter,
+    new_calls_do_not_exist, privileges_do_not_come_back, the_filter_comes_last,
 };
 use crate::lab::Ground;
 use crate::stage::case::{Case, Run};
@@ -43,6 +46,8 @@ tests![
     the_oom_score_is_set,
     keys_of_the_caller_are_out_of_reach,
     a_device_is_shown,
+    no_disk_is_open_without_a_list,
+    the_callers_groups_are_left,
     files_can_be_limited_to_places,
     no_descriptor_leads_outside,
     the_runners_file_is_out_of_reach,
@@ -54,6 +59,7 @@ tests![
     every_way_to_a_call_is_guarded,
     new_calls_do_not_exist,
     the_filter_comes_last,
+    a_profile_cannot_lie_to_the_runner,
     init_runs_under_a_filter,
     dockers_profile_forbids_what_it_should,
     arguments_are_compared_in_full,
@@ -151,6 +157,12 @@ pub fn capabilities_are_added_and_dropped(case: &Case) -> Verdict {
     ] {
         let run = open(case, flags, "probe capabilities")?;
         run.code_is(0)?.out_is(&sets(expected, expected))?;
+    }
+    // One word takes all and the other gives all: whoever wrote both did not mean one of them.
+    for flags in
+        [["--privileged", "--cap-drop", "ALL"].as_slice(), &["--cap-add", "ALL", "--cap-drop", "ALL"]]
+    {
+        open(case, flags, "true")?.code_is(125)?.err_has("--cap-drop ALL")?.err_is_one_line()?;
     }
     Ok(())
 }

@@ -6,9 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use nix::unistd::{Gid, setgroups};
 
 use super::process_descriptors::leak_as_seven;
-use super::security::{OPEN, filtered, has_users, open};
+use super::security::{FILTERED, FOURTEEN, OPEN, filtered, has_users, open};
 use super::security_seccomp::called;
 use super::user::{become_ordinary, ordinary_id, own_demo};
 use crate::lab::Ground;
@@ -26,8 +27,9 @@ pub fn limits_are_taken(case: &Case) -> Verdict {
         ("nofile=2:1", "above"),
         ("nofile", "NAME=SOFT"),
         ("nofile=-2", "number"),
-        // More than any kernel lets a process have: fs.nr_open.
+        // More than any kernel lets a process have.
         ("nofile=18446744073709551614", "EPERM"),
+        ("nofile=18446744073709551614", "fs.nr_open"),
     ] {
         open(case, &["--ulimit", limit], "true")?.code_is(125)?.err_has(words)?.err_is_one_line()?;
     }
@@ -138,6 +140,69 @@ fn the_list_of_devices_knows_it(case: &Case) -> Verdict {
     open(case, &["--device", &shown(":r")], read)?.out_has("read")?.out_lacks("written")?;
     open(case, &["-v", &shown("")], read)?.out_lacks("read")?.err_has("not permitted")?;
     open(case, &["-v", &shown(""), "--privileged"], read)?.out_has("written")?;
+    Ok(())
+}
+
+/// Root of the machine may make nodes, as long as a list says which of them can be opened. Without a list it makes none.
+pub fn no_disk_is_open_without_a_list(case: &Case) -> Verdict {
+    // 60 is kept for experiments: no driver has it, and opened, there is nothing to show.
+    let script = "probe attack raw-disk 60 1; probe capabilities | grep CapBnd";
+    let bounding = |set: u64| format!("CapBnd {set:016x}");
+    let bare = ["--cgroups", "disabled"];
+    let run = open(case, &bare, script)?;
+    if case.ground != Ground::Root {
+        // In a user namespace no list is needed: the kernel makes no node there.
+        return run.err_has("mknod: EPERM")?.out_has(&bounding(FOURTEEN)).map(drop);
+    }
+    run.err_has("mknod: EPERM")?.out_has(&bounding(FOURTEEN & !(1 << 27)))?;
+    open(case, &[&bare[..], &["--uid-map", "0:0:1"]].concat(), script)?
+        .err_has("mknod: EPERM")?
+        .out_has(&bounding(FOURTEEN))?;
+    // Who wants it all the same says so by name.
+    let named = open(case, &[&bare[..], &["--cap-add", "MKNOD"]].concat(), script)?;
+    named.err_has("No such device")?.out_has(&bounding(FOURTEEN))?;
+    open(case, &[], script)?.err_has("not permitted")?.out_has(&bounding(FOURTEEN))?;
+    no_list_is_no_container(case)
+}
+
+/// Where no cgroup can be made, a container that would need its list is not made, and says why.
+fn no_list_is_no_container(case: &Case) -> Verdict {
+    let program = case.program().display().to_string();
+    for (flags, code, words) in
+        [("", 125, "--cgroups disabled"), ("--cgroups disabled", 0, ""), ("--privileged", 0, "")]
+    {
+        let script = format!(
+            "mount -t tmpfs none /sys/fs/cgroup && exec {program} run --rootfs demo {} {flags} -- true",
+            OPEN.join(" ")
+        );
+        let run = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output()?;
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        let is_so = run.status.code() == Some(code) && said.contains(words);
+        holds(is_so, format!("without cgroups, run {flags} ends with {code}: {words}"), said)?;
+    }
+    Ok(())
+}
+
+/// A root caller's groups are the host's: `disk`, `docker`.
+pub fn the_callers_groups_are_left(case: &Case) -> Verdict {
+    if !has_users(case) {
+        // Root of one id may not leave any, which must not keep it from starting.
+        return open(case, &[], "echo started")?.code_is(0)?.out_is("started").map(drop);
+    }
+    let script = "grep Groups: /proc/self/status; id -G";
+    let words = |more: [&'static str; 2]| {
+        [&["run", "--rootfs", "demo"], &OPEN[..], &more, &["--", "sh", "-c", script]].concat()
+    };
+    let with_groups = |command: &mut std::process::Command| {
+        let groups = [1, 2].map(Gid::from_raw);
+        // SAFETY: one system call; a test has one thread.
+        unsafe { command.pre_exec(move || setgroups(&groups).map_err(Into::into)) };
+    };
+    let run = case.start_with(&words(["--workdir", "/"]), with_groups)?.wait()?;
+    run.code_is(0)?.out_is("Groups:\t \n0")?;
+    // A user has its own.
+    let run = case.start_with(&words(["--user", "1000:7"]), with_groups)?.wait()?;
+    run.code_is(0)?.out_is("Groups:\t \n7")?;
     Ok(())
 }
 
@@ -297,5 +362,16 @@ pub fn a_damaged_cache_is_of_no_use(case: &Case) -> Verdict {
     let other = files.iter().find(|other| *other != file).expect("two of them");
     fs::copy(other, file)?;
     filtered(case, &[], &called(libc::SYS_mount, ""))?.out_is("EPERM")?.err_has("damaged")?;
+    another_build_has_its_own(case, state)
+}
+
+/// Another build of ours may make another filter of the same profile.
+fn another_build_has_its_own(case: &Case, state: &Path) -> Verdict {
+    fs::copy(case.program(), "/tmp/runner")?;
+    let words = [&["run", "--rootfs", "demo"], &FILTERED[..], &["--", "true"]].concat();
+    for _ in 0..2 {
+        std::process::Command::new("/tmp/runner").args(&words).status()?;
+        same("filters in the cache", 3, fs::read_dir(state)?.count())?;
+    }
     Ok(())
 }

@@ -1,4 +1,5 @@
 //! Stage 8: filters for system calls. `probe call` makes calls by number, whatever a library thinks of them.
+//! What is read in a profile, and what is refused, stands in `security_profile.rs`.
 
 use std::path::Path;
 
@@ -8,80 +9,20 @@ use crate::stage::case::{Case, write};
 use crate::stage::verdict::{Trouble, Verdict};
 
 /// Puts a profile into a file of the lab; the option that names it.
-fn profile(name: &str, text: &str) -> Result<String, Trouble> {
+pub(super) fn profile(name: &str, text: &str) -> Result<String, Trouble> {
     let path = format!("/tmp/{name}.json");
     write(Path::new(&path), text)?;
     Ok(format!("seccomp={path}"))
 }
 
 /// A profile that allows everything but these rules.
-fn all_but(name: &str, rules: &str) -> Result<String, Trouble> {
+pub(super) fn all_but(name: &str, rules: &str) -> Result<String, Trouble> {
     profile(name, &format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{rules}]}}"#))
 }
 
 /// A line of a script that makes a call, and what it must print.
 pub(super) fn called(number: i64, arguments: &str) -> String {
     format!("probe call {number} {arguments}")
-}
-
-pub fn a_profile_depends_on_the_container(case: &Case) -> Verdict {
-    let text = r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":13,
-        "archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86"]}],
-        "syscalls":[{"names":["read","fly"],"action":"SCMP_ACT_ALLOW"},
-        {"names":["mount"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_SYS_ADMIN"]}},
-        {"names":["umount2"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_SYS_ADMIN","CAP_KILL"]}},
-        {"names":["clone3"],"action":"SCMP_ACT_ERRNO","errnoRet":38,"excludes":{"caps":["CAP_SYS_ADMIN","CAP_SYS_TIME"]}},
-        {"names":["ptrace"],"action":"SCMP_ACT_ALLOW","includes":{"minKernel":"4.8"}},
-        {"names":["bpf"],"action":"SCMP_ACT_ALLOW","includes":{"minKernel":"99.0"}},
-        {"names":["kill"],"action":"SCMP_ACT_LOG","excludes":{"minKernel":"4.8"}},
-        {"names":["tkill"],"action":"SCMP_ACT_LOG","includes":{"arches":["s390x"]}},
-        {"names":["syslog"],"action":"SCMP_ACT_TRAP","includes":{"arches":["amd64","arm64"]}}]}"#;
-    profile("conditions", text)?;
-    let explain = ["seccomp", "--profile", "/tmp/conditions.json", "--explain"];
-    let run = case.run(&explain)?;
-    run.code_is(0)?
-        .out_has("allow: read ptrace\n")?
-        .out_has("ENOSYS: clone3\n")?
-        .out_has("SIGSYS: syslog\n")?;
-    let rest = run.out.lines().find(|line| line.starts_with("EACCES")).unwrap_or_default().to_owned();
-    for name in ["mount", "umount2", "bpf", "kill", "tkill", "write"] {
-        run.claim(
-            rest.split(' ').any(|word| word == name),
-            format!("{name} among those that no rule counts for, answered EACCES"),
-        )?;
-    }
-    let admin = case.run(&[&explain[..], &["--cap-add", "SYS_ADMIN"]].concat())?;
-    admin.out_has("allow: read ptrace mount umount2\n")?.out_lacks("ENOSYS")?;
-    let admin = case.run(&[&explain[..], &["--cap-add", "SYS_ADMIN", "--cap-drop", "KILL"]].concat())?;
-    admin.out_has("allow: read ptrace mount\n")?;
-    case.run(&[&explain[..], &["--i386"]].concat())?.code_is(0)?.out_has("allow: ")?;
-    Ok(())
-}
-
-pub fn a_profile_that_is_none_is_told(case: &Case) -> Verdict {
-    for (name, text, words) in [
-        ("json", "{", "EOF"),
-        ("action", r#"{"defaultAction":"SCMP_ACT_FLY"}"#, "SCMP_ACT_FLY"),
-        ("notify", r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#, "SCMP_ACT_NOTIFY"),
-        ("key", r#"{"defaultAction":"SCMP_ACT_ALLOW","sycalls":[]}"#, "sycalls"),
-        ("empty", r#"{"syscalls":[]}"#, "defaultAction"),
-        (
-            "argument",
-            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["kill"],"action":"SCMP_ACT_LOG",
-               "args":[{"index":6,"value":1,"op":"SCMP_CMP_EQ"}]}]}"#,
-            "six arguments",
-        ),
-    ] {
-        let option = profile(name, text)?;
-        let run = open(case, &["--security-opt", &option], "true")?;
-        run.code_is(125)?.err_has(words)?.err_is_one_line()?;
-    }
-    let run = open(case, &["--security-opt", "seccomp=/tmp/nowhere.json"], "true")?;
-    run.code_is(125)?.err_has("/tmp/nowhere.json")?.err_has("ENOENT")?.err_is_one_line()?;
-    open(case, &["--security-opt", "seccomp="], "true")?.code_is(125)?.err_is_one_line()?;
-    let good = profile("good", r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#)?;
-    case.run(&["seccomp", "--profile", good.trim_start_matches("seccomp="), "--explain"])?.code_is(0)?;
-    Ok(())
 }
 
 pub fn a_filter_forbids_what_its_profile_says(case: &Case) -> Verdict {
@@ -118,6 +59,7 @@ pub fn every_way_to_a_call_is_guarded(case: &Case) -> Verdict {
     let option = all_but("mkdir", r#"{"names":["mkdir","getppid"],"action":"SCMP_ACT_ERRNO"}"#)?;
     let flags = ["--security-opt", &option];
     filtered(case, &flags, &called(libc::SYS_getppid, ""))?.out_is("EPERM")?;
+    the_program_says_so(case)?;
     if !cfg!(target_arch = "x86_64") {
         return Ok(());
     }
@@ -141,6 +83,22 @@ pub fn every_way_to_a_call_is_guarded(case: &Case) -> Verdict {
     // 83 is mkdir on x86-64, and symlink on i386: it is made, and finds no names at address 0.
     let script = format!("{}; probe call32 83; {}", PROBE.join("; "), x32(libc::SYS_getppid));
     filtered(case, &["--security-opt", &open_door], &script)?.out_is("ok\nEPERM\nEFAULT\nENOSYS")?;
+    Ok(())
+}
+
+/// What the program itself answers, whatever this kernel has: hardly one has x32.
+fn the_program_says_so(case: &Case) -> Verdict {
+    let asked = |call: &str, more: &[&str]| {
+        case.run(&[&["seccomp", "--profile", "/tmp/mkdir.json", "--call", call], more].concat())
+    };
+    asked("getpid", &[])?.code_is(0)?.out_has("allow, after")?;
+    if cfg!(target_arch = "x86_64") {
+        // 0x40000027 and 0x4000006e: getpid and getppid with the bit of x32.
+        for call in ["0x40000027", "0x4000006e", "1073741863"] {
+            asked(call, &[])?.code_is(0)?.out_has("ENOSYS, after")?;
+        }
+        asked("getpid", &["--i386"])?.code_is(0)?.out_has("ENOSYS, after")?;
+    }
     Ok(())
 }
 
@@ -291,6 +249,10 @@ pub fn arguments_are_compared_in_full(case: &Case) -> Verdict {
         let run = filtered(case, &[], &call)?;
         run.claim(run.out.trim() == answer, format!("{answer} for {call}"))?;
     }
+    // Where a profile allows all that it does not name, the same.
+    let option = all_but("open", r#"{"names":["getppid"],"action":"SCMP_ACT_ERRNO"}"#)?;
+    let script = format!("{}; {}", called(libc::SYS_ioctl, "0 0x5412"), called(libc::SYS_ioctl, "0 0x5401"));
+    filtered(case, &["--security-opt", &option], &script)?.out_is("EPERM\nENOTTY")?;
     compared(case)?;
     masked(case)
 }

@@ -50,6 +50,8 @@ pub struct Wish {
     pub devices: Vec<Rule>,
     /// And those that it is shown: where nobody can forbid the others, nobody need allow these.
     pub shown_devices: Vec<Rule>,
+    /// Whether all others must be forbidden, or there is no container.
+    pub listed: bool,
     /// Whether it has a cgroup namespace of its own.
     pub private: bool,
     /// The trees to show in `/sys/fs/cgroup`; none where it has no `/sys` of its own.
@@ -89,7 +91,7 @@ impl Membership {
             eprintln!("a limit is not complete: {warning}");
         }
         // Before there is a cgroup below: version 1 does not change the rules over its head.
-        cgroup.allow_devices(&self.wish.devices, &self.wish.shown_devices)?;
+        cgroup.allow_devices(&self.wish.devices, &self.wish.shown_devices, self.wish.listed)?;
         if self.wish.writable { delegation::make_inner(cgroup) } else { Ok(()) }
     }
 }

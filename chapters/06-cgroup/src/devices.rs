@@ -140,18 +140,19 @@ impl fmt::Display for Rule {
 impl Cgroup {
     /// Allows what every container may do and what was `asked` for, and nothing else.
     ///
-    /// Without rights over the machine (in a user namespace) neither version lets us, and neither is needed.
+    /// Without rights over the machine (in a user namespace) neither version lets us, and neither is needed,
+    /// unless the caller says so: `needed`.
     ///
     /// # Errors
-    /// The rules that were asked for cannot be had.
-    pub fn allow_devices(&self, asked: &[Rule], shown: &[Rule]) -> Result<()> {
+    /// The rules that were asked for, or that are needed, cannot be had.
+    pub fn allow_devices(&self, asked: &[Rule], shown: &[Rule], needed: bool) -> Result<()> {
         let more = [asked, shown].concat();
         let done = self.folder(Controller::Devices).and_then(|folder| match folder.version {
             Version::V1 => allow_by_list(folder, &more),
             Version::V2 => bpf::attach(folder, &bpf::program(&[default(), more].concat())),
         });
         match done {
-            Err(error) if asked.is_empty() && is_refusal(&error) => Ok(()),
+            Err(error) if asked.is_empty() && !needed && is_refusal(&error) => Ok(()),
             done => done,
         }
     }

@@ -61,6 +61,8 @@ pub const TABLE: [(&str, &str); 41] = [
 pub const SETPCAP: u8 = 8;
 /// `CAP_SYS_ADMIN`.
 pub const SYS_ADMIN: u8 = 21;
+/// `CAP_MKNOD`.
+const MKNOD: u8 = 27;
 
 // ANCHOR: set
 /// A set of capabilities, one bit each.
@@ -159,6 +161,8 @@ pub struct Wish {
     pub drop: Set,
     /// `--privileged`: begin with all.
     pub privileged: bool,
+    /// No list forbids it any device of the machine: then it makes none, unless asked for by name.
+    pub all_devices: bool,
 }
 
 // ANCHOR: wish
@@ -168,11 +172,16 @@ impl Wish {
     /// `--cap-add ALL --cap-drop KILL` all but one.
     ///
     /// # Errors
-    /// One that was asked for by its name is none of ours.
+    /// One that was asked for by its name is none of ours. All of them are wished and dropped.
     pub fn set(&self, ours: Set) -> Result<Set> {
+        if self.drop == Set::ALL && (self.privileged || self.add == Set::ALL) {
+            let cause = "--privileged and --cap-add ALL say the opposite: which of the two is meant?";
+            return Err(Error::refused("--cap-drop", "ALL", cause));
+        }
         let begin = match self {
             Wish { privileged: true, .. } | Wish { add: Set::ALL, .. } => Set::ALL,
             Wish { drop: Set::ALL, .. } => Set::EMPTY,
+            Wish { all_devices: true, .. } => Set::of_docker() - Set::one(MKNOD),
             _ => Set::of_docker(),
         };
         let named = |set: Set| if set == Set::ALL { Set::EMPTY } else { set };
@@ -217,7 +226,7 @@ mod tests {
     fn a_wish_becomes_a_set() {
         let of = |add: &[&str], drop: &[&str], privileged| {
             let all = |names: &[&str]| names.iter().fold(Set::EMPTY, |set, name| set | parse(name).unwrap());
-            Wish { add: all(add), drop: all(drop), privileged }
+            Wish { add: all(add), drop: all(drop), privileged, all_devices: false }
         };
         let ours = Set::ALL - Set::one(24);
         let set = |wish: Wish| wish.set(ours).unwrap();
@@ -227,6 +236,12 @@ mod tests {
         assert_eq!(set(of(&["ALL"], &["KILL"], false)), ours - Set::one(5));
         assert_eq!(set(of(&["ALL"], &[], false)), ours, "all that we have");
         assert_eq!(set(of(&[], &["SYS_ADMIN"], true)), ours - Set::one(SYS_ADMIN));
+        let bare = |add: &[&str], privileged| set(Wish { all_devices: true, ..of(add, &[], privileged) });
+        assert_eq!(bare(&[], false), Set::of_docker() - Set::one(MKNOD));
+        assert_eq!((bare(&["MKNOD"], false), bare(&[], true)), (Set::of_docker(), ours));
+        for both in [of(&[], &["ALL"], true), of(&["ALL"], &["ALL"], false)] {
+            assert!(both.set(ours).unwrap_err().to_string().contains("opposite"));
+        }
         assert_eq!(
             set(of(&["KILL"], &["KILL"], false)),
             Set::of_docker() - Set::one(5),

@@ -66,14 +66,27 @@ fn devices(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
     Ok(if list.is_empty() { Vec::new() } else { vec![Box::new(Take(list))] })
 }
 
-/// The devices that a container may use: those that it is shown; all, if it is privileged.
+/// The devices that a container may use: those that it is shown; all, if it is privileged. What root of the machine
+/// could make a node for, a list must forbid: without one, there is no container.
 fn limited(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
     let rule = |text: &String| Device::parse(text)?.rule();
     let mut rules = words(given, "device").map(rule).collect::<Result<Vec<_>>>()?;
     if given.get_flag("privileged") {
         rules.push(Rule::parse("a *:* rwm")?);
     }
-    cgroup::cli::isolations_with(given, program, &rules)
+    let listed = reaches_devices(given)? && !is_without_list(given) && !given.get_flag("privileged");
+    cgroup::cli::isolations_with(given, program, &rules, listed)
+}
+
+/// Whether the container's root is the machine's, for whom a device node is the device. In a user namespace of its own,
+/// it can neither make one nor open what it made.
+fn reaches_devices(given: &ArgMatches) -> Result<bool> {
+    Ok(overlay::node::is_real_root() && !user::cli::is_private(given)?)
+}
+
+/// Whether there is to be no cgroup, and so nothing that knows which devices it may use.
+fn is_without_list(given: &ArgMatches) -> bool {
+    given.get_one::<String>("cgroups").is_some_and(|mode| mode == "disabled")
 }
 // ANCHOR_END: devices
 
@@ -113,8 +126,12 @@ fn privileges(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
 /// A name that there is not, or one that we do not have ourselves.
 pub fn capabilities(given: &ArgMatches) -> Result<Set> {
     let all = |name| words(given, name).try_fold(Set::EMPTY, |set, text| Ok(set | capability::parse(text)?));
-    let wish =
-        Wish { add: all("cap-add")?, drop: all("cap-drop")?, privileged: given.get_flag("privileged") };
+    let wish = Wish {
+        add: all("cap-add")?,
+        drop: all("cap-drop")?,
+        privileged: given.get_flag("privileged"),
+        all_devices: reaches_devices(given)? && is_without_list(given),
+    };
     wish.set(ours(given)?)
 }
 

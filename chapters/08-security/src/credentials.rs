@@ -15,6 +15,7 @@
 use std::fs;
 
 use nix::errno::Errno;
+use nix::unistd::setgroups;
 use process::{Context, Error, Result};
 
 use crate::capability::{SETPCAP, Set, name};
@@ -89,6 +90,18 @@ pub fn reduce_to(keep: Set) -> Result<()> {
     todo!("8.1 Lower the ceiling")
 }
 // ANCHOR_END: sets
+
+/// Leaves the caller's supplementary groups. They are the host's: to be root there may mean to be in `disk`.
+///
+/// # Errors
+/// None that a user could cause.
+pub fn leave_groups() -> Result<()> {
+    match setgroups(&[]) {
+        // In a user namespace that may not: a group that takes rights away must not be left (CVE-2014-8989).
+        Err(Errno::EPERM) => Ok(()),
+        done => done.during("setgroups", "none"),
+    }
+}
 
 /// Lets the next change of the user id leave the permitted set as it is; see PR_SET_KEEPCAPS.
 ///

@@ -109,6 +109,9 @@ fn leaf(range: &Range) -> Program {
 // ANCHOR_END: ranges
 
 // ANCHOR: guard
+/// The bits of the lower half.
+const LOWER: u64 = u32::MAX as u64;
+
 /// Runs `piece` if the call passes a test; goes on behind it if not.
 fn guard(test: &Test, piece: Program) -> Program {
     // A negation is the same comparison with its two ends exchanged.
@@ -117,6 +120,10 @@ fn guard(test: &Test, piece: Program) -> Program {
     let ends = if negated { (piece.len(), 0) } else { (0, piece.len()) };
     let compared = match test.comparison {
         Comparison::Equal | Comparison::NotEqual => equal(test, u64::MAX, ends),
+        // As the kernel reads many arguments: 32 bits, which one look compares.
+        Comparison::MaskedEqual(LOWER) if test.value <= LOWER => {
+            vec![plain(LOAD, lower_half(test.argument)), compare(IF_EQUAL, test.value as u32, ends.0, ends.1)]
+        }
         Comparison::MaskedEqual(mask) => equal(test, mask, ends),
         Comparison::Greater | Comparison::LessOrEqual => ordered(test, IF_GREATER, ends),
         Comparison::GreaterOrEqual | Comparison::Less => ordered(test, IF_GREATER_OR_EQUAL, ends),

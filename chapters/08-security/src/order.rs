@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! still root, with all capabilities            because
+//!   leave the caller's groups                  takes CAP_SETGID; before the program's user takes its own
 //!   leave the caller's keys                    keyctl is forbidden later
 //!   place devices                              mounts
-//!   set switches                               before /proc/sys is read-only; /proc must show in full for this
-//!   cover the kernel's files                   mounts, and the last to touch /proc and /sys
-//!   lower the ceiling (bounding set)           takes CAP_SETPCAP, which the program's user may not have
+//!   set switches                               mounts, and writes what is root's
+//!   cover the kernel's files                   mounts
+//!   lower the ceiling (bounding set)           takes CAP_SETPCAP; over setuid, we keep for the filter only
 //!   keep over setuid                           or the next step would take CAP_SYS_ADMIN, too
 //! the program's user (chapter 4)
 //!   be untraceable                             soon there is nothing that we may and others here may not
@@ -30,6 +31,8 @@ use process::{Error, Result};
 /// One step; its subject stands in the isolation that does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// No supplementary groups.
+    LeaveGroups,
     /// A session keyring of its own.
     LeaveKeys,
     /// Devices of the host to their places.
@@ -87,7 +90,7 @@ pub enum Paths {
 // ANCHOR: order
 /// Before the program's user is taken.
 pub fn as_root(paths: Paths) -> Vec<Step> {
-    let mut steps = vec![Step::LeaveKeys, Step::PlaceDevices, Step::SetSwitches];
+    let mut steps = vec![Step::LeaveGroups, Step::LeaveKeys, Step::PlaceDevices, Step::SetSwitches];
     match paths {
         Paths::Left => {}
         Paths::Covered => steps.push(Step::CoverPaths),
@@ -132,9 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn switches_are_set_before_they_are_covered_and_the_ceiling_comes_last() {
+    fn the_ceiling_comes_after_all_that_takes_a_capability() {
         let steps = as_root(Paths::Covered);
-        assert!(place(&steps, Step::SetSwitches) < place(&steps, Step::CoverPaths));
         assert!(place(&steps, Step::CoverPaths) < place(&steps, Step::LowerCeiling));
         assert_eq!(steps.last(), Some(&Step::KeepOverSetuid));
         assert!(!as_root(Paths::Left).contains(&Step::CoverPaths));

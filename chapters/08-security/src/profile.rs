@@ -6,7 +6,8 @@
 //! what is allowed, a test that is silently left out allows too much.
 
 use process::{Error, Result};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// Docker's default profile.
 pub const DEFAULT: &str = include_str!("../data/docker-default.json");
@@ -108,9 +109,22 @@ pub struct Conditions {
     #[serde(default)]
     pub arches: Vec<String>,
     /// The oldest kernel, `4.8`.
-    pub min_kernel: Option<String>,
+    #[serde(default, deserialize_with = "kernel")]
+    pub min_kernel: Option<(u32, u32)>,
 }
 // ANCHOR_END: profile
+
+// ANCHOR: kernel
+/// A kernel's version as profiles write it. Anything else is an error: a rule whose condition nobody understands must
+/// neither count nor be left out.
+fn kernel<'a, D: Deserializer<'a>>(from: D) -> std::result::Result<Option<(u32, u32)>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
+    let number = |word: &str| word.bytes().all(|b| b.is_ascii_digit()).then(|| word.parse().ok()).flatten();
+    let pair = text.split_once('.').and_then(|(major, minor)| Some((number(major)?, number(minor)?)));
+    let wrong = || D::Error::custom(format!("minKernel {text:?}: write two numbers, as `4.8`"));
+    pair.ok_or_else(wrong).map(Some)
+}
+// ANCHOR_END: kernel
 
 /// What to do, as libseccomp calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -158,4 +172,24 @@ pub enum Operator {
 /// It is no JSON, or says something that we do not know.
 pub fn parse(text: &str, origin: &str) -> Result<Profile> {
     serde_json::from_str(text).map_err(|error| Error::refused("read the seccomp profile", origin, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_two_numbers() {
+        let of = |version: &str| {
+            let rule =
+                format!(r#""name":"read","action":"SCMP_ACT_KILL","excludes":{{"minKernel":{version}}}"#);
+            parse(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{{{rule}}}]}}"#), "mine")
+        };
+        assert_eq!(of(r#""4.8""#).unwrap().syscalls[0].excludes.min_kernel, Some((4, 8)));
+        assert_eq!(of("null").unwrap().syscalls[0].excludes.min_kernel, None);
+        for wrong in ["4.x", "", "4", "4.", ".8", "4.8.1", "+4.8", "4.8-rc1", "4 .8", "99999999999.1"] {
+            let error = of(&format!("{wrong:?}")).unwrap_err().to_string();
+            assert!(error.contains("`4.8`"), "{wrong}: {error}");
+        }
+    }
 }

@@ -95,7 +95,7 @@ fn arches(profile: &Profile, native: Arch) -> Vec<Arch> {
 
 // ANCHOR: door
 /// The rules by the numbers of one architecture.
-fn door(arch: Arch, entries: &[(&Entry, Vec<Rule>)], shared_terminal: bool) -> Door {
+fn door(arch: Arch, default: Action, entries: &[(&Entry, Vec<Rule>)], shared_terminal: bool) -> Door {
     let numbers = calls::numbers(arch);
     let mut rules: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
     for (entry, more) in entries {
@@ -112,7 +112,7 @@ fn door(arch: Arch, entries: &[(&Entry, Vec<Rule>)], shared_terminal: bool) -> D
     }
     close_socketcall(arch, &mut rules);
     if shared_terminal {
-        keep_from_typing(arch, &mut rules);
+        keep_from_typing(arch, default, &mut rules);
     }
     let unborn = rules.keys().max().map_or(u32::MAX, |number| number + 1);
     Door { arch, rules, unborn }

@@ -7,10 +7,11 @@
 //! make no mounts takes a copy in memory, sealed.
 
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 
 use mount::detached::{Detached, restrict};
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
@@ -20,7 +21,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::fexecve;
 use process::{Context, Error, Result};
 
-/// Says that it is done. It is the caller's own environment: nobody in a container can set it.
+/// Says that it is done, and of which file. It is the caller's own environment: nobody in a container can set it.
 const MARK: &str = "GANTRY_SEALED";
 
 // ANCHOR: sealed
@@ -34,6 +35,16 @@ pub fn ensure() -> Result<()> {
         return set_name(&own_name()).during("prctl", "our name");
     }
     Err(execute(&mounted().or_else(|_| copied())?))
+}
+
+/// Which file we were started from: device, inode, size, and when it was changed last. The copy in memory has others.
+pub fn identity() -> String {
+    let of_file = || {
+        let found = fs::metadata("/proc/self/exe").ok()?;
+        let (time, part) = (found.mtime(), found.mtime_nsec());
+        Some(format!("{}:{}:{}:{time}.{part:09}", found.dev(), found.ino(), found.size()))
+    };
+    std::env::var(MARK).ok().or_else(of_file).unwrap_or_default()
 }
 
 /// A read-only mount of our file, without a place.
@@ -69,7 +80,7 @@ fn copied() -> Result<OwnedFd> {
 fn execute(file: &OwnedFd) -> Error {
     let c_string = |bytes: Vec<u8>| CString::new(bytes).unwrap_or_default();
     let words: Vec<CString> = std::env::args_os().map(|word| c_string(word.into_vec())).collect();
-    let pairs = std::env::vars_os().chain([(MARK.into(), "1".into())]);
+    let pairs = std::env::vars_os().chain([(MARK.into(), identity().into())]);
     let variables: Vec<CString> =
         pairs.map(|(name, value)| c_string([name.into_vec(), value.into_vec()].join(&b'='))).collect();
     let Err(errno) = fexecve(file, &words, &variables);

@@ -3,7 +3,9 @@
 //! A filter is a program that the kernel runs before each call of a process and its children. It cannot look where
 //! pointers lead, and nothing takes it off again.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use process::{Context, Error, Result};
@@ -12,10 +14,11 @@ use crate::bpf::{decode, encode};
 use crate::cache::{self, Cache};
 use crate::calls::Arch;
 use crate::filter::{Program, compile};
-use crate::machine::{Call, run};
+use crate::machine::{Call, answers};
 use crate::policy::Action;
 use crate::profile::{self, DEFAULT, DEFAULT_NUMBER};
 use crate::resolve::{Facts, flags, resolve};
+use crate::sealed;
 
 /// Which profile.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -82,10 +85,7 @@ impl Choice {
         Ok(match self {
             Choice::Unconfined => None,
             Choice::Builtin => Some((DEFAULT.to_owned(), DOCKERS.to_owned())),
-            Choice::File(path) => {
-                let text = fs::read_to_string(path).during("read the seccomp profile", path.display())?;
-                Some((text, path.display().to_string()))
-            }
+            Choice::File(path) => Some((read(path)?, path.display().to_string())),
         })
     }
 
@@ -100,7 +100,7 @@ impl Choice {
             Choice::File(_) => self.text()?,
         };
         let named = given.as_ref().map_or_else(|| DEFAULT_NUMBER.to_string(), |(text, _)| text.clone());
-        let (cache, key) = (Cache::new(state), cache::key(&named, facts));
+        let (cache, key) = (Cache::new(state), cache::key(&named, facts, &sealed::identity()));
         match cache.load(&key) {
             Ok(found) => {
                 if let Some(filter) = found.as_deref().and_then(Filter::decode) {
@@ -119,22 +119,45 @@ impl Choice {
 }
 // ANCHOR_END: choice
 
-/// A call by its name and native number, with what of its arguments is fixed.
+/// The longest profile, in bytes; Docker's has 17,000.
+const LONGEST: u64 = 1 << 20;
+
+/// A file, and nothing whose end may never come.
+fn read(path: &Path) -> Result<String> {
+    let refuse = |cause| Err(Error::refused("read the seccomp profile", path.display(), cause));
+    let open = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = open.during("read the seccomp profile", path.display())?;
+    if !file.metadata().during("stat", path.display())?.is_file() {
+        return refuse("it is no file");
+    }
+    let mut text = String::new();
+    let read = file.take(LONGEST + 1).read_to_string(&mut text);
+    read.during("read the seccomp profile", path.display())?;
+    if text.len() as u64 > LONGEST { refuse("it is longer than 1 MiB") } else { Ok(text) }
+}
+
+/// A call by its name and native number, with the first of its arguments, as far as they are always the same.
 type Known = (&'static str, i64, &'static [u64]);
 
-/// What a program answers to a native call. By number: to look a name up would take longer than all the rest.
-pub fn answer(program: &Program, number: i64, arguments: &[u64]) -> Option<Action> {
-    let mut all = [0; 6];
-    all.iter_mut().zip(arguments).for_each(|(to, from)| *to = *from);
-    let call = Call { arch: Arch::native().audit(), number: number as u32, arguments: all };
-    run(program, &call).map(|(action, _)| action)
+/// Whether a program lets a native call pass, whatever its other arguments are. An answer that is no error and no call
+/// either (`ERRNO` with 0) would have us believe that it was done. By number: to look a name up would take longer than
+/// all the rest.
+pub fn lets_pass(program: &Program, number: i64, first: &[u64]) -> bool {
+    let mut arguments = [0; 6];
+    arguments.iter_mut().zip(first).for_each(|(to, from)| *to = *from);
+    let call = Call { arch: Arch::native().audit(), number: number as u32, arguments };
+    let is_done = |action: &Action| matches!(action, Action::Allow | Action::Log);
+    answers(program, &call, first.len()).is_some_and(|all| all.iter().all(is_done))
 }
+
+/// What glibc's `fork` asks `clone` for; that of musl, SIGCHLD alone.
+const FORK: u64 = (libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD) as u64;
 
 /// Calls that the runner itself makes under the filter.
 const NEEDED: [Known; 9] = [
     ("prctl", libc::SYS_prctl, &[libc::PR_SET_PDEATHSIG as u64, libc::SIGKILL as u64]),
     ("recvfrom", libc::SYS_recvfrom, &[]),
-    ("close_range", libc::SYS_close_range, &[3]),
+    ("close_range", libc::SYS_close_range, &[]),
     ("rt_sigaction", libc::SYS_rt_sigaction, &[libc::SIGPIPE as u64]),
     ("rt_sigprocmask", libc::SYS_rt_sigprocmask, &[libc::SIG_SETMASK as u64]),
     ("chdir", libc::SYS_chdir, &[]),
@@ -144,8 +167,9 @@ const NEEDED: [Known; 9] = [
 ];
 
 /// Those of the init of `--init`.
-const NEEDED_BY_INIT: [Known; 5] = [
+const NEEDED_BY_INIT: [Known; 6] = [
     ("prctl", libc::SYS_prctl, &[libc::PR_SET_DUMPABLE as u64, 0]),
+    ("clone", libc::SYS_clone, &[FORK]),
     ("clone", libc::SYS_clone, &[libc::SIGCHLD as u64]),
     ("signalfd4", libc::SYS_signalfd4, &[]),
     ("waitid", libc::SYS_waitid, &[]),
@@ -157,16 +181,15 @@ const NEEDED_BY_INIT: [Known; 5] = [
 /// with one that nobody understands.
 ///
 /// # Errors
-/// The first call that it needs and that is refused.
+/// The first call that it needs and that may be refused.
 pub fn must_let_us_finish(program: &Program, init: bool) -> Result<()> {
     let more = if init { &NEEDED_BY_INIT[..] } else { &[] };
-    let refused = |(_, number, arguments): &&Known| {
-        !matches!(answer(program, *number, arguments), Some(Action::Allow | Action::Log))
-    };
+    let refused = |(_, number, first): &&Known| !lets_pass(program, *number, first);
     match NEEDED.iter().chain(more).find(refused) {
         None => Ok(()),
         Some((name, ..)) => {
-            let cause = format!("it refuses `{name}`, without which no program can be started");
+            let cause =
+                format!("it refuses `{name}`, always or at times, without which no program can be started");
             Err(Error::refused("use", "the seccomp profile", cause))
         }
     }
@@ -201,5 +224,18 @@ mod tests {
         for name in ["mount", "setuid", "capset"] {
             must_let_us_finish(&but(name), true).unwrap();
         }
+        let lies = |name: &str, index: u8| {
+            let test = format!(r#"{{"index":{index},"value":0,"op":"SCMP_CMP_NE"}}"#);
+            let rule =
+                format!(r#"{{"names":["{name}"],"action":"SCMP_ACT_ERRNO","errnoRet":0,"args":[{test}]}}"#);
+            program(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{rule}]}}"#))
+        };
+        for (name, index) in [("close_range", 1), ("execve", 0), ("sendto", 5), ("clone", 0)] {
+            let said = must_let_us_finish(&lies(name, index), true).unwrap_err().to_string();
+            assert!(said.contains(&format!("`{name}`")), "{said}");
+        }
+        must_let_us_finish(&lies("mount", 0), true).unwrap();
+        assert!(lets_pass(&docker, libc::SYS_capset, &[]));
+        assert!(!lets_pass(&lies("capset", 0), libc::SYS_capset, &[]));
     }
 }

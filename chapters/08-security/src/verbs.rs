@@ -82,7 +82,7 @@ pub fn seccomp(given: &ArgMatches) -> Result<u8> {
         let words = given.get_many::<String>(name).into_iter().flatten();
         words.into_iter().try_fold(Set::EMPTY, |set, text| Ok::<_, Error>(set | capability::parse(text)?))
     };
-    let wish = capability::Wish { add: all("cap-add")?, drop: all("cap-drop")?, privileged: false };
+    let wish = capability::Wish { add: all("cap-add")?, drop: all("cap-drop")?, ..Default::default() };
     let facts = Facts::here(wish.set(Set::ALL)?)?;
     let policy = resolve(&profile, &facts)?;
     let arch = if given.get_flag("i386") { Arch::I386 } else { facts.arch };
@@ -101,12 +101,14 @@ fn answer(policy: &Policy, arch: Arch, call: &str) -> Result<String> {
     let refuse = |cause: &str| Error::refused("find the call", call, cause);
     let mut words = call.split_whitespace();
     let name = words.next().ok_or_else(|| refuse("write it as `NAME ARGUMENT...`"))?;
-    let number = calls::numbers(arch).get(name).copied().or_else(|| name.parse().ok());
+    let value =
+        |word: &str| word.strip_prefix("0x").map_or_else(|| word.parse(), |hex| u64::from_str_radix(hex, 16));
+    let given = || u32::try_from(value(name).ok()?).ok();
+    let number = calls::numbers(arch).get(name).copied().or_else(given);
     let number = number.ok_or_else(|| refuse("this architecture has none of that name"))?;
     let mut arguments = [0; 6];
     for (to, word) in arguments.iter_mut().zip(words) {
-        let value = word.strip_prefix("0x").map_or_else(|| word.parse(), |hex| u64::from_str_radix(hex, 16));
-        *to = value.map_err(|_| refuse("arguments are numbers, 40 or 0x28"))?;
+        *to = value(word).map_err(|_| refuse("arguments are numbers, 40 or 0x28"))?;
     }
     let (action, steps) = run_program(&compile(policy), &Call { arch: arch.audit(), number, arguments })
         .ok_or_else(|| refuse("the program has no answer"))?;

@@ -6,7 +6,7 @@ use my_security::bpf::{Instruction, decode, disassemble, encode};
 use my_security::calls::{Arch, numbers};
 use my_security::capability::Set;
 use my_security::filter::compile;
-use my_security::machine::{Call, run};
+use my_security::machine::{Call, answers, run};
 use my_security::policy::{Action, Comparison, Door, Policy, Rule, Test, X32};
 use my_security::profile::{DEFAULT, parse};
 use my_security::resolve::{Facts, resolve};
@@ -131,6 +131,30 @@ fn a_program_answers_what_its_rules_say() {
         let program = compile(&policy);
         compare(&policy, &program, (0..4000).map(|_| chance.call()));
         assert_eq!(decode(&encode(&program)), Some(program.clone()).filter(|program| program.len() <= 4096));
+    }
+}
+
+/// With fewer arguments known there are more answers, and the true one is always among them.
+#[test]
+fn what_is_not_known_hides_no_answer() {
+    let mut chance = Chance(0x0068_6172_626f_7572);
+    for _ in 0..60 {
+        let policy = chance.policy();
+        let program = compile(&policy);
+        for _ in 0..400 {
+            let call = chance.call();
+            let (said, _) = run(&program, &call).unwrap();
+            assert_eq!(answers(&program, &call, 6), Some(vec![said]), "{call:?}");
+            let mut before = 1;
+            for known in (0..6).rev() {
+                let all = answers(&program, &call, known).unwrap();
+                assert!(all.contains(&said) && all.len() >= before, "{call:?}, {known} known: {all:?}");
+                before = all.len();
+            }
+            // With nothing known, it is the same whatever the arguments are.
+            let other = Call { arguments: chance.call().arguments, ..call };
+            assert!(answers(&program, &call, 0).unwrap().contains(&run(&program, &other).unwrap().0));
+        }
     }
 }
 

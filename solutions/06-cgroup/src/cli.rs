@@ -126,15 +126,20 @@ pub(crate) fn place(given: &ArgMatches, trees: &Hierarchies) -> Result<Place> {
 
 // ANCHOR: isolations
 fn isolations(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
-    isolations_with(given, program, &[])
+    isolations_with(given, program, &[], false)
 }
 
 /// The same with more devices than the flags of this floor name: a later chapter shows some. With less than all rights
-/// to one, the list is needed.
+/// to one, the list is needed; so it is where `listed` says that there is to be no container without it.
 ///
 /// # Errors
 /// A flag is written wrong, or wants what there is not.
-pub fn isolations_with(given: &ArgMatches, program: &mut Program, shown: &[Rule]) -> Result<Isolations> {
+pub fn isolations_with(
+    given: &ArgMatches,
+    program: &mut Program,
+    shown: &[Rule],
+    listed: bool,
+) -> Result<Isolations> {
     let limits = limits(given)?;
     if let (Some(swap), None) = (given.get_one::<String>("memory-swap"), limits.memory) {
         return Err(Error::refused("--memory-swap", swap, "it needs a --memory"));
@@ -144,7 +149,7 @@ pub fn isolations_with(given: &ArgMatches, program: &mut Program, shown: &[Rule]
     let (shown, limited): (Vec<Rule>, Vec<Rule>) = shown.iter().partition(|rule| rule.allows_all());
     rules.extend(limited);
     let trees = Hierarchies::detect()?;
-    let needed = !limits.is_empty() || !rules.is_empty() || given.get_flag("cgroup-writable");
+    let needed = listed || !limits.is_empty() || !rules.is_empty() || given.get_flag("cgroup-writable");
     let needed = needed || given.get_one::<String>("cgroups").is_some_and(|mode| mode == "enabled");
     let place = wanted_place(given, &trees, needed)?;
     let name = given.get_one::<String>("name").cloned();
@@ -154,6 +159,7 @@ pub fn isolations_with(given: &ArgMatches, program: &mut Program, shown: &[Rule]
         limits,
         devices: rules,
         shown_devices: shown,
+        listed,
         private: given.get_one::<String>("cgroupns").is_some_and(|mode| mode == "private"),
         shown: (mount::cli::has_dev(given, program) && !trees.0.is_empty()).then_some(trees),
         writable: given.get_flag("cgroup-writable"),

@@ -20,18 +20,19 @@ use sha2::{Digest, Sha256};
 
 use crate::resolve::Facts;
 
-/// What a file begins with. The number changes with everything that makes other programs of the same profile.
+/// What a file begins with. The number changes with the form of these files.
 const MARK: &[u8] = b"gantry 1";
 
 /// The filters in a state folder.
 pub struct Cache(PathBuf);
 
 // ANCHOR: key
-/// The name of a filter: the digest of all that decides what it is.
-pub fn key(profile: &str, facts: &Facts) -> String {
+/// The name of a filter: the digest of all that decides what it is. `maker` says which file of ours made it: another one
+/// may make another program of the same profile.
+pub fn key(profile: &str, facts: &Facts, maker: &str) -> String {
     let facts = format!("{facts:?}");
     let mut digest = Sha256::new();
-    for part in [MARK, facts.as_bytes(), profile.as_bytes()] {
+    for part in [MARK, maker.as_bytes(), facts.as_bytes(), profile.as_bytes()] {
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }
@@ -211,9 +212,11 @@ mod tests {
             kernel: (6, 1),
             shared_terminal: true,
         };
+        let key = |profile, facts: &Facts| key(profile, facts, "1:2");
         let name = key("{}", &facts);
         assert_eq!((name.len(), name.as_str()), (64, key("{}", &facts).as_str()));
         let others = [
+            super::key("{}", &facts, "1:3"),
             key("{ }", &facts),
             key("{}", &Facts { capabilities: Set(1), ..facts }),
             key("{}", &Facts { arch: crate::calls::Arch::I386, ..facts }),

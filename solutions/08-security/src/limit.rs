@@ -91,7 +91,11 @@ impl Limit {
     // ANCHOR_END: limit
 
     fn cannot(&self, errno: Errno) -> Error {
+        let most = std::fs::read_to_string("/proc/sys/fs/nr_open").ok();
+        let most = most.and_then(|text| text.trim().parse::<u64>().ok());
+        let is_too_many = self.name == "nofile" && most.is_some_and(|most| self.hard > most);
         let cause = match errno {
+            Errno::EPERM if is_too_many => "no process of this machine may have more than `fs.nr_open` says",
             Errno::EPERM => {
                 "to raise a hard limit takes CAP_SYS_RESOURCE on the host; `ulimit -H -a` shows yours"
             }

@@ -13,9 +13,8 @@ use crate::capability::{SYS_ADMIN, Set};
 use crate::landlock;
 use crate::limit::Limit;
 use crate::order::{Plan, Step, as_user};
-use crate::policy::Action;
 use crate::resolve::Facts;
-use crate::seccomp::{Choice, Filter, answer, must_let_us_finish};
+use crate::seccomp::{Choice, Filter, lets_pass, must_let_us_finish};
 use crate::{credentials, kernel};
 
 /// The privileges of a container's program.
@@ -70,11 +69,9 @@ impl Isolation for Privileges {
         if let Some(program) = program {
             must_let_us_finish(program, self.init)?;
         }
-        let lets_capset =
-            |program| matches!(answer(program, libc::SYS_capset, &[]), Some(Action::Allow | Action::Log));
         self.steps = as_user(Plan {
             no_new_privileges: self.no_new_privileges,
-            filter: program.map(lets_capset),
+            filter: program.map(|program| lets_pass(program, libc::SYS_capset, &[])),
             init: self.init,
         })?;
         Ok(())

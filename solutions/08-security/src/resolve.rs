@@ -70,7 +70,7 @@ pub fn resolve(profile: &Profile, facts: &Facts) -> Result<Policy> {
     }
     let doors = arches(profile, facts.arch)
         .into_iter()
-        .map(|arch| door(arch, &counting, facts.shared_terminal))
+        .map(|arch| door(arch, default, &counting, facts.shared_terminal))
         .collect();
     let unborn = if refuses(default) { Action::NO_SUCH_CALL } else { default };
     Ok(Policy { doors, default, unborn, closed: Action::NO_SUCH_CALL })
@@ -79,16 +79,16 @@ pub fn resolve(profile: &Profile, facts: &Facts) -> Result<Policy> {
 /// Whether the conditions of a rule hold: all that it includes, and nothing that it excludes.
 fn applies(entry: &Entry, facts: &Facts) -> Result<bool> {
     let arch = |names: &[String]| names.iter().any(|name| name == facts.arch.names().1);
-    let kernel = |oldest: &str| version(oldest).is_some_and(|oldest| facts.kernel >= oldest);
+    let kernel = |oldest: &(u32, u32)| facts.kernel >= *oldest;
     let Conditions { caps, arches, min_kernel } = &entry.includes;
     let wanted = caps_of(caps)?;
     let included = facts.capabilities & wanted == wanted
         && (arches.is_empty() || arch(arches))
-        && min_kernel.as_deref().is_none_or(kernel);
+        && min_kernel.as_ref().is_none_or(kernel);
     let Conditions { caps, arches, min_kernel } = &entry.excludes;
     let excluded = facts.capabilities & caps_of(caps)? != Set::EMPTY
         || arch(arches)
-        || min_kernel.as_deref().is_some_and(kernel);
+        || min_kernel.as_ref().is_some_and(kernel);
     Ok(included && !excluded)
 }
 // ANCHOR_END: resolve
@@ -118,7 +118,7 @@ fn arches(profile: &Profile, native: Arch) -> Vec<Arch> {
 
 // ANCHOR: door
 /// The rules by the numbers of one architecture.
-fn door(arch: Arch, entries: &[(&Entry, Vec<Rule>)], shared_terminal: bool) -> Door {
+fn door(arch: Arch, default: Action, entries: &[(&Entry, Vec<Rule>)], shared_terminal: bool) -> Door {
     let numbers = calls::numbers(arch);
     let mut rules: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
     for (entry, more) in entries {
@@ -135,7 +135,7 @@ fn door(arch: Arch, entries: &[(&Entry, Vec<Rule>)], shared_terminal: bool) -> D
     }
     close_socketcall(arch, &mut rules);
     if shared_terminal {
-        keep_from_typing(arch, &mut rules);
+        keep_from_typing(arch, default, &mut rules);
     }
     let unborn = rules.keys().max().map_or(u32::MAX, |number| number + 1);
     Door { arch, rules, unborn }

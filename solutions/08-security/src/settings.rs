@@ -59,6 +59,7 @@ impl Settings {
     // ANCHOR: perform
     fn perform(&self, step: Step) -> Result<()> {
         match step {
+            Step::LeaveGroups => credentials::leave_groups(),
             Step::LeaveKeys => kernel::new_keyring().during("make", "a session keyring"),
             Step::PlaceDevices => device::place_carried(),
             Step::SetSwitches if self.sysctls.is_empty() => Ok(()),

@@ -60,6 +60,9 @@ impl Sysctl {
         let Some((name, value)) = text.split_once('=') else {
             return refuse("write it as NAME=VALUE".into());
         };
+        if value.trim().is_empty() || value.contains(['\n', '\r', '\0']) {
+            return refuse("its value is one line, and not empty".into());
+        }
         let path = match name.find(['.', '/']) {
             Some(at) if name[at..].starts_with('/') => name.to_owned(),
             _ => name
@@ -115,8 +118,8 @@ fn write_one(proc: &Detached, Sysctl { path, value }: &Sysctl) -> Result<()> {
 
 fn why(errno: Errno) -> &'static str {
     match errno {
-        Errno::ENOENT => "this kernel has no such switch, or only on the host",
-        Errno::EACCES | Errno::EPERM => "it is not for this user namespace to set",
+        Errno::ENOENT => "this kernel has no such switch, or only in the host's own namespaces",
+        Errno::EACCES | Errno::EPERM => "it is for the host alone to set, or not for this user namespace",
         _ => "",
     }
 }
@@ -135,7 +138,6 @@ mod tests {
             ("net.ipv4.conf.eth0/100.rp_filter=1", "net/ipv4/conf/eth0.100/rp_filter", "1"),
             ("kernel.sem=250 32000 32 128", "kernel/sem", "250 32000 32 128"),
             ("fs.mqueue.msg_max=12", "fs/mqueue/msg_max", "12"),
-            ("kernel.shm_rmid_forced=", "kernel/shm_rmid_forced", ""),
         ] {
             let expected = Sysctl { path: path.into(), value: value.into() };
             assert_eq!(Sysctl::parse(text, OWN).unwrap(), expected, "{text}");
@@ -152,6 +154,9 @@ mod tests {
             ("kernel.hostname=x", OWN, "whole machine"),
             ("netx=1", OWN, "whole machine"),
             ("net=1", OWN, "whole machine"),
+            ("kernel.shm_rmid_forced=", OWN, "not empty"),
+            ("net.core.somaxconn= ", OWN, "not empty"),
+            ("net.core.somaxconn=1\n2", OWN, "one line"),
             ("net/../kernel/core_pattern=x", OWN, "no name"),
             ("net..ipv4=x", OWN, "no name"),
             ("/net/ipv4/ip_forward=1", OWN, "no name"),

@@ -58,7 +58,7 @@ fn best_ground() -> Ground {
 fn head(index: usize, package: &str, ground: Ground) -> String {
     let escape = &ESCAPES[index];
     format!(
-        "{}, {}: on `{package}`, in {}\nThe attacker wants: {}.\nThe book: appendix, escape {}.\n\n",
+        "{} ({}), on `{package}`, in {}\nThe attacker wants: {}.\nThe book: appendix, escape {}.\n\n",
         styled(Look::Bold, shown(escape)),
         escape.known_as,
         ground.describe(),

@@ -73,6 +73,8 @@ mod process_signals;
 mod security;
 #[path = "../../stages/security_paths.rs"]
 mod security_paths;
+#[path = "../../stages/security_profile.rs"]
+mod security_profile;
 #[path = "../../stages/security_rest.rs"]
 mod security_rest;
 #[path = "../../stages/security_seccomp.rs"]
