@@ -122,7 +122,7 @@ fn counts(Entry { includes, excludes, .. }: &Entry) -> bool {
     let has = |name: &String| Set::of_docker() & capability::parse(name).expect("a name") != Set::EMPTY;
     let is_here = |name: &String| name == Arch::native().names().1;
     let Conditions { caps, arches, min_kernel } = includes;
-    assert!(min_kernel.as_deref().is_none_or(|kernel| kernel == "4.8"), "older than all that we run on");
+    assert!(min_kernel.is_none_or(|kernel| kernel == (4, 8)), "older than all that we run on");
     let included = caps.iter().all(has) && (arches.is_empty() || arches.iter().any(is_here));
     included && !excludes.caps.iter().any(has) && !excludes.arches.iter().any(is_here)
 }
