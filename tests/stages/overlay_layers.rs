@@ -311,7 +311,7 @@ fn copied(case: &Case) -> Verdict {
     id.code_is(0)?;
     let second = format!("{data}-2");
     let layers = ["demo", &data, &second, id.out.trim()].map(|layer| ["--layer", layer]).concat();
-    let layers = [&["run"], &layers[..], &["--network", "host"]].concat();
+    let layers = [&["run"], &layers[..], &["--network", "host", "--cgroups", "disabled"]].concat();
     let script = "cat /srv/list /srv/new; echo two >> /srv/list; ls /srv";
     let run = on_overlay(&[&layers[..], &["--", "sh", "-c", script]].concat())?;
     run.code_is(0)?.out_is("one\nnew\nlist\nnew")?.err_has("copied, not stacked")?.err_is_one_line()?;

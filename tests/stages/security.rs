@@ -177,7 +177,7 @@ pub fn a_capability_that_nobody_has_is_told(case: &Case) -> Verdict {
         "/opt/bin/{} run --rootfs / --bare --userns host --network none --cgroups disabled --cap-add SYS_TIME --security-opt seccomp=unconfined -- true",
         case.binary
     );
-    let run = open(case, &["-v", &bin], &inner)?;
+    let run = open(case, &["--cgroups", "disabled", "-v", &bin], &inner)?;
     run.code_is(125)?.err_has("CAP_SYS_TIME")?.err_is_one_line()?;
     open(case, &["--cap-add", "SYS_PTRACE"], "true")?.code_is(0)?;
     Ok(())

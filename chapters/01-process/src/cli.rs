@@ -99,6 +99,7 @@ pub fn run(floors: &[Floor], given: &ArgMatches) -> Result<u8> {
 pub fn foreground(program: &Program, isolations: &mut [Box<dyn Isolation>]) -> Result<u8> {
     let signals = Signals::block()?;
     let child = spawn(program, isolations)?;
+    program.notices.iter().for_each(|notice| eprintln!("{notice}"));
     while !ended(&child, &signals)? {
         while let Some(signal) = signals.next()? {
             child.signal(signal)?;
@@ -127,6 +128,7 @@ fn program(given: &ArgMatches) -> Program {
         root: None,
         init: given.get_flag("init"),
         dies_with_parent: true,
+        notices: Vec::new(),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::devices::Rule;
 use crate::limits::{Amount, Limits, PERIOD, bytes, quota_for};
 use crate::place::Place;
 use crate::throttle::{Rate, Throttle};
+use crate::yard;
 
 /// This chapter's floor. It acts after the root was exchanged: `/sys/fs/cgroup` is mounted in the container's `/sys`.
 pub const FLOOR: Floor = Floor { flags, isolations };
@@ -151,7 +152,11 @@ pub fn isolations_with(
     let trees = Hierarchies::detect()?;
     let needed = listed || !limits.is_empty() || !rules.is_empty() || given.get_flag("cgroup-writable");
     let needed = needed || given.get_one::<String>("cgroups").is_some_and(|mode| mode == "enabled");
-    let place = wanted_place(given, &trees, needed)?;
+    let mut place = wanted_place(given, &trees, needed)?;
+    if place.as_ref().is_some_and(|place| place.tops.is_empty()) && !needed {
+        program.notices.push(format!("the container has no limits: {}", yard::nowhere()));
+        place = None;
+    }
     let name = given.get_one::<String>("name").cloned();
     Ok(vec![Box::new(Membership::new(Wish {
         name: name.map_or_else(random_name, Ok)?,
@@ -167,26 +172,15 @@ pub fn isolations_with(
     }))])
 }
 
-/// The place for a cgroup; none where there is to be none, or can be none and nothing was asked that needs one.
+/// The place for a cgroup, in which perhaps none can be made; none where there is to be none.
 fn wanted_place(given: &ArgMatches, trees: &Hierarchies, needed: bool) -> Result<Option<Place>> {
-    let mode = given.get_one::<String>("cgroups").map_or("auto", String::as_str);
-    if mode == "disabled" {
-        if needed {
-            return Err(Error::refused("--cgroups", "disabled", "limits and devices are the cgroup's"));
+    match given.get_one::<String>("cgroups").map_or("auto", String::as_str) {
+        "disabled" if needed => {
+            Err(Error::refused("--cgroups", "disabled", "limits and devices are the cgroup's"))
         }
-        return Ok(None);
+        "disabled" => Ok(None),
+        _ => place(given, trees).map(Some),
     }
-    let place = place(given, trees)?;
-    if !place.tops.is_empty() {
-        return Ok(Some(place));
-    }
-    let fix = "no cgroup here is ours to write; `systemd-run --user --scope -p Delegate=yes -- ...` gives one to a user, \
-               `--cgroups disabled` says that none is wanted";
-    if needed {
-        return Err(Error::refused("make a cgroup", "", fix));
-    }
-    eprintln!("the container has no limits: {fix}");
-    Ok(None)
 }
 // ANCHOR_END: isolations
 

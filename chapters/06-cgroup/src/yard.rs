@@ -66,8 +66,7 @@ impl Yard<'_> {
 
     fn try_enter(place: &Place) -> Result<Option<Yard<'_>>> {
         let Some(first) = place.tops.first() else {
-            let cause = "no tree of cgroups here is ours to write; `controllers` shows what there is";
-            return Err(Error::refused("make a cgroup", "", cause));
+            return Err(nowhere());
         };
         let path = first.gantry();
         make_way(first)?;
@@ -167,6 +166,13 @@ impl Yard<'_> {
         }
     }
     // ANCHOR_END: sweep
+}
+
+/// The error where no tree is open to us.
+pub(crate) fn nowhere() -> Error {
+    let cause = "no cgroup here is ours to write; `systemd-run --user --scope -p Delegate=yes -- ...` gives one to a \
+                 user, `--cgroups disabled` says that none is wanted";
+    Error::refused("make a cgroup", "", cause)
 }
 
 /// Removes the folder where nobody is in it any more.

@@ -29,6 +29,8 @@ pub struct Program {
     pub init: bool,
     /// Whether the kernel kills it when the process that called `spawn` dies.
     pub dies_with_parent: bool,
+    /// What its user should know once it runs, a line each.
+    pub notices: Vec<String>,
 }
 // ANCHOR_END: program
 

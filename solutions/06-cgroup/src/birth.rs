@@ -70,13 +70,15 @@ pub struct Membership {
     /// A file `tasks` in each tree of version 1, open for writing.
     doors: Vec<File>,
     hosts_view: Option<Detached>,
+    /// Why none could be made, where nobody needs one; told when the container is about to run without.
+    without: Option<Error>,
 }
 // ANCHOR_END: types
 
 impl Membership {
     /// A wish to be in a cgroup.
     pub fn new(wish: Wish) -> Membership {
-        Membership { wish, cgroup: None, doors: Vec::new(), hosts_view: None }
+        Membership { wish, cgroup: None, doors: Vec::new(), hosts_view: None, without: None }
     }
 
     /// Makes the cgroup, with its limits, after whatever others left was swept.
@@ -106,7 +108,7 @@ impl Isolation for Membership {
         if let Some(place) = self.wish.place.clone() {
             match self.make(&place) {
                 Err(error) if !self.wish.needed && !is_anothers(&error) => {
-                    eprintln!("the container has no limits: {error}");
+                    self.without = Some(error);
                     self.remove();
                 }
                 made => made?,
@@ -129,6 +131,9 @@ impl Isolation for Membership {
         self.enter()?;
         if self.wish.private {
             view::unshare_namespace()?;
+        }
+        if let Some(error) = &self.without {
+            eprintln!("the container has no limits: {error}");
         }
         match (&self.hosts_view, &self.wish.shown) {
             (Some(copy), _) => view::show_hosts(copy),
