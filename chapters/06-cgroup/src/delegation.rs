@@ -16,6 +16,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::stat;
 use nix::unistd::{Pid, Uid, fchownat};
 use process::{Context, Result};
+use user::map::root_outside;
 
 use crate::cgroup::INNER;
 use crate::{Cgroup, Folder, Version, cpuset, subtree};
@@ -50,7 +51,9 @@ pub fn give(cgroup: &Cgroup, child: Pid) -> Result<()> {
     if namespace(&child.to_string()) == namespace("self") {
         return Ok(());
     }
-    let owner = match root_of(child, "uid_map")? {
+    let path = format!("/proc/{child}/uid_map");
+    let map = fs::read_to_string(&path).during("read", &path)?;
+    let owner = match root_outside(&map) {
         Some(uid) if uid != Uid::effective().as_raw() => uid,
         _ => return Ok(()),
     };
@@ -65,17 +68,6 @@ pub fn give(cgroup: &Cgroup, child: Pid) -> Result<()> {
     Ok(())
 }
 // ANCHOR_END: delegation
-
-/// What id 0 of a process's user namespace is here.
-fn root_of(child: Pid, map: &str) -> Result<Option<u32>> {
-    let path = format!("/proc/{child}/{map}");
-    let text = fs::read_to_string(&path).during("read", &path)?;
-    let root = |line: &str| {
-        let mut words = line.split_whitespace();
-        (words.next()? == "0").then_some(words.next()?.parse().ok()?)
-    };
-    Ok(text.lines().find_map(root))
-}
 
 impl Folder {
     /// Where the container's processes live: the inner cgroup where there is one, else this one.

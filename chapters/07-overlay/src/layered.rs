@@ -18,6 +18,7 @@ use mount::resolve::{Links, open};
 use mount::root::Root;
 use process::{Birth, Child, Context, Error, Isolation, Result};
 use user::idmap::idmap;
+use user::map::root_outside;
 
 use crate::Container;
 
@@ -102,9 +103,5 @@ impl Isolation for Layered {
 fn root_group(child: &Child) -> Result<u32> {
     let path = format!("/proc/{}/gid_map", child.pid());
     let map = fs::read_to_string(&path).during("read", &path)?;
-    let root = map.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
-        ["0", outside, _] => outside.parse().ok(),
-        _ => None,
-    });
-    root.ok_or_else(|| Error::refused("find", "group 0", "the container's map has none"))
+    root_outside(&map).ok_or_else(|| Error::refused("find", "group 0", "the container's map has none"))
 }

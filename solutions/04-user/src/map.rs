@@ -91,6 +91,15 @@ pub fn text(map: &[Range]) -> String {
     map.iter().map(|range| format!("{range}\n")).collect()
 }
 
+/// What id 0 of a user namespace is outside, by the text of its `uid_map` or `gid_map`, as the kernel shows it here.
+pub fn root_outside(text: &str) -> Option<u32> {
+    let root = |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["0", outside, _] => outside.parse().ok(),
+        _ => None,
+    };
+    text.lines().find_map(root)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +113,8 @@ mod tests {
     fn a_map_is_read_and_written() {
         assert_eq!(text(&map("0:1000:1 1:100000:65536").unwrap()), "0 1000 1\n1 100000 65536\n");
         assert!(map("0:0:4294967295").is_ok());
+        assert_eq!(root_outside("     5    7  1\n         0       1000          1\n"), Some(1000));
+        assert_eq!(root_outside("1 100000 65536\n"), None);
     }
 
     #[test]

@@ -14,3 +14,11 @@ pub fn random<const N: usize>() -> Result<[u8; N]> {
     Errno::result(done).during("getrandom", N)?;
     Ok(bytes)
 }
+
+/// Twelve random hexadecimal digits: the name of what its user gave none.
+///
+/// # Errors
+/// As [`random`].
+pub fn name() -> Result<String> {
+    Ok(random::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}

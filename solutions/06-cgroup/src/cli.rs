@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Command, arg, value_parser};
-use network::random::random;
+use network::random;
 use process::cli::{Floor, Isolations};
 use process::{Error, Program, Result};
 
@@ -159,7 +159,7 @@ pub fn isolations_with(
     }
     let name = given.get_one::<String>("name").cloned();
     Ok(vec![Box::new(Membership::new(Wish {
-        name: name.map_or_else(random_name, Ok)?,
+        name: name.map_or_else(random::name, Ok)?,
         place,
         limits,
         devices: rules,
@@ -183,8 +183,3 @@ fn wanted_place(given: &ArgMatches, trees: &Hierarchies, needed: bool) -> Result
     }
 }
 // ANCHOR_END: isolations
-
-/// Twelve random hexadecimal digits.
-fn random_name() -> Result<String> {
-    Ok(random::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect())
-}

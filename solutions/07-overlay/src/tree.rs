@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use network::random::random;
+use network::random;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
@@ -61,8 +61,7 @@ pub fn names(folder: BorrowedFd<'_>) -> nix::Result<Vec<OsString>> {
 /// # Errors
 /// ENOSYS: the kernel is older than 3.17.
 pub fn fresh_name(prefix: &str) -> Result<String> {
-    let digits: String = random::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{prefix}{digits}"))
+    Ok(format!("{prefix}{}", random::name()?))
 }
 
 /// Removes what is called so in `parent`, with everything in it. What is gone already is fine.
