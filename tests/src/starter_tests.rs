@@ -46,9 +46,8 @@ fn refusal(source: &str, exercises: &[(&str, &str, &str)]) -> String {
     format!("{:#}", blanked(source, exercises).unwrap_err())
 }
 
-#[test]
-fn only_bodies_inside_the_anchor_change() {
-    let source = "\
+/// A file with an exercise in it ...
+const WRITTEN: &str = "\
 /// Kept.
 fn outside() {
     work();
@@ -73,7 +72,9 @@ impl Gate {
 }
 // ANCHOR_END: gate
 ";
-    let expected = "\
+
+/// ... and as a learner gets it.
+const BLANKED: &str = "\
 /// Kept.
 fn outside() {
     work();
@@ -97,7 +98,10 @@ impl Gate {
 }
 // ANCHOR_END: gate
 ";
-    assert_eq!(blanked(source, &[("1.3", "gate", "Hold \"it\" {here}")]).unwrap(), expected);
+
+#[test]
+fn only_bodies_inside_the_anchor_change() {
+    assert_eq!(blanked(WRITTEN, &[("1.3", "gate", "Hold \"it\" {here}")]).unwrap(), BLANKED);
 }
 
 #[test]
@@ -164,9 +168,8 @@ fn a_renamed_import_moves_to_its_sorted_place() {
     );
 }
 
-#[test]
-fn the_manifest_keeps_its_comments_and_gets_name_and_lints() {
-    let text = "\
+/// A solution's manifest ...
+const MANIFEST: &str = "\
 # About this crate.
 [package]
 name = \"process\" # the floor
@@ -188,7 +191,9 @@ nix.workspace = true
 [lints]
 workspace = true
 ";
-    let expected = "\
+
+/// ... and the starter's.
+const RENAMED: &str = "\
 # About this crate.
 [package]
 name = \"my-process\" # the floor
@@ -210,5 +215,8 @@ unused_must_use = \"warn\"
 [lints.clippy]
 ptr_arg = \"allow\"
 ";
-    assert_eq!(manifest(text, &chapter(&[])).unwrap(), expected);
+
+#[test]
+fn the_manifest_keeps_its_comments_and_gets_name_and_lints() {
+    assert_eq!(manifest(MANIFEST, &chapter(&[])).unwrap(), RENAMED);
 }
