@@ -1,8 +1,9 @@
 //! Every stage's tests on the reference crates, on every ground: as real root, as one unprivileged user in a
 //! user namespace, and in a kernel of its own as both.
 //!
-//! A trial is one test on one ground, `process::user::init_reaps_orphans`. The machine of the kernel lab is
-//! booted once, by the first trial that wants it, and runs all of its tests.
+//! A trial is one test on one ground, `process::user::init_reaps_orphans`. The kernel lab has a machine for root and
+//! one for the user, each booted once, by the first trial that wants it, to run all of its tests. These two trials
+//! come first, so that the machines are busy beside the native tests, and what only reads their reports comes last.
 
 #[path = "support/cgroups.rs"]
 mod cgroups;
@@ -34,36 +35,50 @@ use workshop::vm::{Kernel, Sink};
 
 fn main() -> ExitCode {
     workshop::hidden::dispatch();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
     let course = Course::load(&copy::root()).expect("the course");
-    let mut trials = Vec::new();
-    for chapter in course.chapters.iter().filter(|chapter| chapter.has_crate()) {
-        for test in stage::of_chapter(chapter.number) {
-            trials.extend(trials_of(chapter, test.name));
-        }
-    }
+    let all = || {
+        let chapters = course.chapters.iter().filter(|chapter| chapter.has_crate());
+        chapters.flat_map(|chapter| {
+            stage::of_chapter(chapter.number).iter().map(move |test| (chapter, test.name))
+        })
+    };
+    let in_kernels = [("kernel_root", Ground::Root), ("kernel_user", Ground::User)]
+        .map(|(name, ground)| all().map(move |(chapter, test)| in_kernel(chapter, name, ground, test)));
+    let natives = [("root", Ground::Root), ("user", Ground::User)]
+        .map(|(name, ground)| all().map(move |(chapter, test)| natively(chapter, name, ground, test)));
+    let [mut as_root, mut as_user] = in_kernels;
+    let booting = [as_root.next(), as_user.next()].into_iter().flatten();
+    let mut trials: Vec<Trial> = booting.chain(natives.into_iter().flatten()).collect();
     trials.push(Trial::ignorable_test("all_of_them_as_an_ordinary_user", as_somebody));
     trials.push(Trial::ignorable_test("a_container_without_a_lab_and_without_rights", without_a_lab));
     trials.push(Trial::ignorable_test("the_machines_own_network_is_left_alone", own_network));
     trials.push(Trial::ignorable_test("the_machines_own_cgroups_are_left_alone", own_cgroups));
     trials.push(Trial::ignorable_test("a_delegated_subtree_is_enough", delegated));
     trials.push(Trial::ignorable_test("the_lab_is_the_same_in_a_kernel", the_same_lab));
-    trials.sort_by(|one, other| one.name().cmp(other.name()));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    trials.extend(as_root.chain(as_user));
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// One test on every ground.
-fn trials_of(chapter: &Chapter, test: &'static str) -> Vec<Trial> {
-    let (krate, number) = (&chapter.krate, chapter.number);
-    let native = [("root", Ground::Root), ("user", Ground::User)].map(|(name, ground)| {
-        Trial::ignorable_test(format!("{krate}::{name}::{test}"), move || natively(number, ground, test))
-    });
-    let kernel = [("kernel_root", Ground::Root), ("kernel_user", Ground::User)].map(|(name, ground)| {
-        Trial::ignorable_test(format!("{krate}::{name}::{test}"), move || in_kernel(number, ground, test))
-    });
-    native.into_iter().chain(kernel).collect()
+/// Two machines, and two labs beside them.
+const AT_ONCE: usize = 4;
+
+/// One test on this machine.
+fn natively(chapter: &Chapter, name: &str, ground: Ground, test: &'static str) -> Trial {
+    let number = chapter.number;
+    let name = format!("{}::{name}::{test}", chapter.krate);
+    Trial::ignorable_test(name, move || in_own_lab(number, ground, test))
 }
 
-fn natively(chapter: u8, ground: Ground, test: &str) -> Ended {
+/// One test in the kernel lab.
+fn in_kernel(chapter: &Chapter, name: &str, ground: Ground, test: &'static str) -> Trial {
+    let number = chapter.number;
+    let name = format!("{}::{name}::{test}", chapter.krate);
+    Trial::ignorable_test(name, move || reported(number, ground, test))
+}
+
+fn in_own_lab(chapter: u8, ground: Ground, test: &str) -> Ended {
     let mut outcome = None;
     let done = on(ground, || {
         outcome = outcomes(subject(chapter)?, ground, &[test.to_owned()])?.remove(test);
@@ -287,15 +302,16 @@ fn the_same_lab() -> Ended {
     })
 }
 
-fn in_kernel(chapter: u8, ground: Ground, test: &str) -> Ended {
-    static REPORTS: OnceLock<Result<Vec<Report>, String>> = OnceLock::new();
+fn reported(chapter: u8, ground: Ground, test: &str) -> Ended {
+    static BY_ROOT: OnceLock<Result<Vec<Report>, String>> = OnceLock::new();
+    static BY_USER: OnceLock<Result<Vec<Report>, String>> = OnceLock::new();
+    let reports = if ground == Ground::Root { &BY_ROOT } else { &BY_USER };
     let kernel = match kernel() {
         Ok(kernel) => kernel,
         Err(skip) => return skip.ended(),
     };
-    let reports = REPORTS.get_or_init(|| all_in(kernel).map_err(|error| format!("{error:#}")));
-    let of_this =
-        |report: &&Report| (report.chapter, report.ground, report.name.as_str()) == (chapter, ground, test);
+    let reports = reports.get_or_init(|| all_in(kernel, ground).map_err(|error| format!("{error:#}")));
+    let of_this = |report: &&Report| (report.chapter, report.name.as_str()) == (chapter, test);
     match reports {
         Ok(reports) => match reports.iter().find(of_this) {
             Some(report) => judged(&report.outcome),
@@ -305,14 +321,10 @@ fn in_kernel(chapter: u8, ground: Ground, test: &str) -> Ended {
     }
 }
 
-/// All tests in one machine.
-fn all_in(kernel: &Kernel) -> Result<Vec<Report>> {
-    let mut batches = Vec::new();
-    for subject in subjects()? {
-        for ground in [Ground::Root, Ground::User] {
-            batches.push(Batch { subject: subject.clone(), ground, names: names_of(subject.chapter) });
-        }
-    }
+/// All tests on one ground, in one machine.
+fn all_in(kernel: &Kernel, ground: Ground) -> Result<Vec<Report>> {
+    let of = |subject: &Subject| Batch { subject: subject.clone(), ground, names: names_of(subject.chapter) };
+    let batches: Vec<Batch> = subjects()?.iter().map(of).collect();
     let mut reports = Vec::new();
     stage::kernel::run(kernel, &batches, &mut |report| reports.push(report.clone()))?;
     Ok(reports)

@@ -133,7 +133,10 @@ fn in_folder(program: &str, arguments: &[String], folder: &PathBuf) -> Command {
     command.args(arguments).current_dir(folder);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let of_cargo = text.starts_with("CARGO_") && text != "CARGO_HOME";
+        // Where cargo's cache is and how much it keeps of a build shows in no transcript.
+        let kept =
+            ["CARGO_HOME", "CARGO_INCREMENTAL"].contains(&&*text) || text.starts_with("CARGO_PROFILE_");
+        let of_cargo = text.starts_with("CARGO_") && !kept;
         if of_cargo || text == "LD_LIBRARY_PATH" || text.starts_with("LC_") {
             command.env_remove(&name);
         }
