@@ -139,6 +139,13 @@ fn by_loopback_only(case: &Case, internet: &Internet) -> Verdict {
     Ok(())
 }
 
+/// Takes what lies in a socket out of it.
+fn forget_what_came(socket: &UdpSocket) -> Result<(), Trouble> {
+    socket.set_nonblocking(true)?;
+    while socket.recv(&mut [0; 64]).is_ok() {}
+    Ok(socket.set_nonblocking(false)?)
+}
+
 pub fn a_flow_ends_with_its_container(case: &Case) -> Verdict {
     let internet = Internet::plug_in()?;
     // One address, so that the next container gets it.
@@ -159,6 +166,8 @@ pub fn a_flow_ends_with_its_container(case: &Case) -> Verdict {
     let heard = asks(5);
     stop(published)?;
     let secret = serving(case, "quay", &[], ["udp", "5353", "secret"])?;
+    // On a busy machine an answer may have come after its question was given up.
+    forget_what_came(&client)?;
     let after = asks(5);
     stop(secret)?;
     same("a client that asked too early is heard now", Some("quay sees 203.0.113.1".to_owned()), heard)?;

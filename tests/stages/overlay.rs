@@ -316,10 +316,11 @@ pub fn a_diff_has_one_line_for_each_change(case: &Case) -> Verdict {
     let expected = "C /srv\nA /srv/a\\nD srv\nA /srv/b\\033[2J\nA /srv/c\\377\nA /srv/d\\\\e f";
     case.run(&["diff", "quay"])?.code_is(0)?.out_is(expected)?;
     // Deeper than a process may have files open at first; and too deep.
-    let deep = |levels| {
-        format!("cd /srv; i=0; while test $i -lt {levels}; do mkdir d; cd d; i=$((i+1)); done; echo $i")
+    let hundred = ["d"; 100].join("/");
+    let deep = |hundreds| {
+        format!("cd /srv; for i in $(seq {hundreds}); do mkdir -p {hundred}; cd {hundred}; done; pwd | wc -c")
     };
-    kept(case, &["demo"], "deep", &deep(700))?.code_is(0)?.out_has("700")?;
+    kept(case, &["demo"], "deep", &deep(7))?.code_is(0)?.out_is("1405")?;
     let few = |command: &mut Command| {
         // SAFETY: two system calls.
         unsafe {
@@ -331,7 +332,7 @@ pub fn a_diff_has_one_line_for_each_change(case: &Case) -> Verdict {
     };
     let diff = case.start_with(&["diff", "deep"], few)?.wait()?;
     diff.code_is(0)?.claim(diff.out.lines().count() == 701, "701 lines")?;
-    kept(case, &["demo"], "deeper", &deep(1100))?.code_is(0)?.out_has("1100")?;
+    kept(case, &["demo"], "deeper", &deep(11))?.code_is(0)?.out_is("2205")?;
     case.run(&["diff", "deeper"])?.code_is(125)?.err_has("1000")?.err_is_one_line()?;
     case.run(&["containers", "rm", "deep", "deeper", "quay"])?.code_is(0)?;
     Ok(())

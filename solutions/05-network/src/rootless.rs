@@ -99,24 +99,32 @@ impl Helper {
         unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
         let process = command.spawn().during("run", tool)?;
         let mut helper = Helper { tool, process, log };
-        helper.wait_until(|| has_default_route(container))?;
+        helper.wait_for(|| has_default_route(container).then_some(()))?;
         if tool == Tool::Slirp4netns {
-            helper.wait_until(|| socket.exists())?;
-            ports.iter().try_for_each(|port| forward(&socket, port))?;
+            for port in ports {
+                forward(helper.connection(&socket)?, port)?;
+            }
         }
         Ok(helper)
     }
 
-    fn wait_until(&mut self, ready: impl Fn() -> bool) -> Result<()> {
+    /// A connection to its socket, whose file is there a moment before anybody listens: from bind(2) to listen(2).
+    fn connection(&mut self, socket: &Path) -> Result<UnixStream> {
+        self.wait_for(|| UnixStream::connect(socket).ok())
+    }
+
+    fn wait_for<T>(&mut self, ready: impl Fn() -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + PATIENCE;
-        while !ready() {
+        loop {
+            if let Some(ready) = ready() {
+                return Ok(ready);
+            }
             let ended = self.process.try_wait().during("wait for", self.tool)?.is_some();
             if ended || Instant::now() > deadline {
                 return Err(Error::refused("run", self.tool, self.last_words()));
             }
             sleep(Duration::from_millis(5));
         }
-        Ok(())
     }
 
     /// The first line of its log that tells of a failure, else the last, or what is known to be wrong.
@@ -174,13 +182,12 @@ fn slirp4netns(container: Pid, socket: &Path) -> Vec<String> {
 // ANCHOR_END: arguments
 
 /// Asks a running slirp4netns to publish a port: one JSON object there, one back.
-fn forward(socket: &Path, port: &Published) -> Result<()> {
+fn forward(mut stream: UnixStream, port: &Published) -> Result<()> {
     let Published { ip, host, container, protocol } = port;
     let ip = ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
     let request = format!(
         r#"{{"execute":"add_hostfwd","arguments":{{"proto":"{protocol}","host_addr":"{ip}","host_port":{host},"guest_port":{container}}}}}"#
     );
-    let mut stream = UnixStream::connect(socket).during("connect to", socket.display())?;
     stream.write_all(request.as_bytes()).during("write to", "slirp4netns")?;
     stream.shutdown(Shutdown::Write).during("write to", "slirp4netns")?;
     let mut answer = String::new();
@@ -208,7 +215,31 @@ impl fmt::Display for Tool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+
     use super::*;
+
+    #[test]
+    fn a_socket_that_nobody_listens_to_yet_is_waited_for() {
+        let folder = std::env::temp_dir().join(format!("gantry-helper-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (log, path) = (folder.join("helper.log"), folder.join("helper.sock"));
+        let early = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(early.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        assert!(UnixStream::connect(&path).is_err());
+        let process = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut helper = Helper { tool: Tool::Slirp4netns, process, log };
+        let connected = std::thread::scope(|scope| {
+            let connecting = scope.spawn(|| helper.connection(&path).is_ok());
+            sleep(Duration::from_millis(50));
+            listen(&early, Backlog::new(1).unwrap()).unwrap();
+            connecting.join().unwrap()
+        });
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(connected);
+    }
 
     #[test]
     fn pasta_is_told_every_port_and_nothing_else() {
