@@ -18,8 +18,7 @@ impl Snapshot {
     /// What there is now.
     pub fn take() -> Snapshot {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        // Identity and place; the options behind may change without anything being left.
-        let mounts = table.lines().map(|line| line.split(' ').take(5).collect::<Vec<_>>().join(" "));
+        let mounts = table.lines().map(identity);
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         // Only the lab's own: what others do with the machine's is not ours to judge.
@@ -42,6 +41,16 @@ impl Snapshot {
         );
         all
     }
+}
+
+/// Number, source and place of a mount; the options behind may change without anything being left. A program that is
+/// built anew while a lab shows the old one is only marked.
+fn identity(line: &str) -> String {
+    let mut fields: Vec<&str> = line.split(' ').take(5).collect();
+    if let Some(source) = fields.get_mut(3) {
+        *source = source.strip_suffix("//deleted").unwrap_or(source);
+    }
+    fields.join(" ")
 }
 
 fn name_of(pid: i32) -> String {
@@ -94,6 +103,14 @@ mod tests {
         };
         assert_eq!(then.differences(&now), ["mount left: /new", "mount gone: /old"]);
         assert!(then.differences(&then.clone()).is_empty());
+    }
+
+    #[test]
+    fn a_program_that_is_built_anew_is_no_other_mount() {
+        let then = "68 60 254:0 /target/debug/probe /run/lab/bin/probe ro,nosuid - ext4 /dev/vda rw";
+        let now = "68 60 254:0 /target/debug/probe//deleted /run/lab/bin/probe ro - ext4 /dev/vda rw";
+        assert_eq!(identity(then), "68 60 254:0 /target/debug/probe /run/lab/bin/probe");
+        assert_eq!(identity(now), identity(then));
     }
 
     #[test]
