@@ -11,8 +11,9 @@ use nix::mount::{MsFlags, mount};
 
 use super::mount_attacks::{
     a_link_swapped_while_mounting_never_leads_outside, a_volume_never_lands_on_the_root_itself,
-    links_of_the_image_lead_nowhere_outside, no_old_root_is_reachable, own_mounts_refuse_links,
-    the_chroot_escape_finds_the_new_root, the_devices_of_the_host_cannot_be_changed,
+    a_walk_that_was_disturbed_is_tried_again, links_of_the_image_lead_nowhere_outside,
+    no_old_root_is_reachable, own_mounts_refuse_links, the_chroot_escape_finds_the_new_root,
+    the_devices_of_the_host_cannot_be_changed,
 };
 use crate::stage::case::{Case, Run, write};
 use crate::stage::tests;
@@ -27,6 +28,7 @@ tests![
     a_missing_target_is_made_inside_the_root,
     links_of_the_image_lead_nowhere_outside,
     a_link_swapped_while_mounting_never_leads_outside,
+    a_walk_that_was_disturbed_is_tried_again,
     a_volume_never_lands_on_the_root_itself,
     a_volume_shows_the_same_files_on_both_sides,
     a_volume_carries_the_mounts_below_it,

@@ -6,13 +6,16 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
-use super::mount::{bare, full, what_is_at};
+use super::mount::{bare, full, mount_tmpfs, what_is_at};
 use crate::stage::case::Case;
 use crate::stage::verdict::{Trouble, Verdict, holds, same};
 
@@ -117,6 +120,38 @@ fn swap_forever(one: &Path, other: &Path) -> Result<Pid, Trouble> {
             let _ = renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE);
         },
     }
+}
+
+pub fn a_walk_that_was_disturbed_is_tried_again(case: &Case) -> Verdict {
+    outside()?;
+    symlink("usr/../".repeat(20), case.demo().join("winding"))?;
+    let neighbour = mount_for_a_while()?;
+    let runs = (0..40).try_for_each(|number| {
+        let run = bare(case, &["-v", &format!("/tmp/source:/winding/new-{number}/one/two")], "true")?;
+        run.claim(!run.err.contains("EAGAIN"), "no word of EAGAIN").map(drop)
+    });
+    kill(neighbour, Signal::SIGKILL)?;
+    waitpid(neighbour, None)?;
+    runs?;
+    let made = (0..40).filter(|number| case.demo().join(format!("new-{number}/one/two")).is_dir());
+    same("targets made inside the root", 40, made.count())
+}
+
+/// A process that copies its mount namespace, with a hundred mounts more than the lab has, and throws the copy
+/// away, as fast as it can. For two seconds: where there is one processor, nobody else gets far meanwhile.
+fn mount_for_a_while() -> Result<Pid, Trouble> {
+    // SAFETY: a test has one thread.
+    if let ForkResult::Parent { child } = unsafe { fork() }? {
+        return Ok(child);
+    }
+    let own = |flags| mount(None::<&str>, "/", None::<&str>, flags, None::<&str>);
+    let _ = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| own(MsFlags::MS_REC | MsFlags::MS_PRIVATE));
+    (0..100).for_each(|_| drop(mount_tmpfs(Path::new("/tmp/many"))));
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(2) {
+        let _ = unshare(CloneFlags::CLONE_NEWNS);
+    }
+    std::process::exit(0)
 }
 
 pub fn a_volume_never_lands_on_the_root_itself(case: &Case) -> Verdict {

@@ -7,6 +7,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
@@ -23,8 +25,11 @@ pub enum Place {
     File,
 }
 
-/// How often a walk is tried again that a rename disturbed.
+/// How often a walk is tried again that a rename or a mount disturbed.
 const TRIES: usize = 128;
+
+/// The rest before it is: such disturbances come in bursts, some of them longer than 128 tries in a row.
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// What to do with symbolic links on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
@@ -23,8 +25,11 @@ pub enum Place {
     File,
 }
 
-/// How often a walk is tried again that a rename disturbed.
+/// How often a walk is tried again that a rename or a mount disturbed.
 const TRIES: usize = 128;
+
+/// The rest before it is: such disturbances come in bursts, some of them longer than 128 tries in a row.
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// What to do with symbolic links on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +51,10 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, links: Links) -> nix::Result<Owne
         resolve |= ResolveFlag::RESOLVE_NO_SYMLINKS;
     }
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(resolve);
-    // EAGAIN: a rename somewhere on the way made the kernel unsure of a `..`.
+    // EAGAIN: a rename or a mount somewhere made the kernel unsure of a `..`.
     for _ in 0..TRIES {
         match openat2(root, path, how) {
-            Err(Errno::EAGAIN) => continue,
+            Err(Errno::EAGAIN) => thread::sleep(PAUSE),
             opened => return opened,
         }
     }
