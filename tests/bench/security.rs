@@ -153,6 +153,7 @@ fn birth(demo: &Path, state: Option<&Path>) {
     if let Some(state) = state {
         let ceiling = Set::of_docker();
         all.push(Box::new(Settings {
+            nodes_open: true,
             sysctls: Vec::new(),
             paths: Paths::Covered,
             ceiling,

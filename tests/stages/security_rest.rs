@@ -6,8 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{Gid, setgroups};
 
+use super::mount::{mount_tmpfs, unmount};
 use super::process_descriptors::leak_as_seven;
 use super::security::{FILTERED, FOURTEEN, OPEN, filtered, has_users, open};
 use super::security_seccomp::called;
@@ -162,7 +164,34 @@ pub fn no_disk_is_open_without_a_list(case: &Case) -> Verdict {
     let named = open(case, &[&bare[..], &["--cap-add", "MKNOD"]].concat(), script)?;
     named.err_has("No such device")?.out_has(&bounding(FOURTEEN))?;
     open(case, &[], script)?.err_has("not permitted")?.out_has(&bounding(FOURTEEN))?;
+    nodes_of_the_image_are_shut(case)?;
     no_list_is_no_container(case)
+}
+
+/// What root may not make, the image might have brought along.
+fn nodes_of_the_image_are_shut(case: &Case) -> Verdict {
+    // Of the lab's own folders, no node opens.
+    let image = Path::new("/tmp/image");
+    mount_tmpfs(image)?;
+    std::process::Command::new("cp").arg("-a").arg(case.demo()).arg(image).status()?;
+    let node = image.join("demo/disk");
+    mknod(&node, SFlag::S_IFBLK, Mode::empty(), makedev(60, 1))?;
+    fs::set_permissions(&node, fs::Permissions::from_mode(0o666))?;
+    let verdict = ["--rootfs", "--layer"].iter().try_for_each(|kind| node_is_shut(case, kind));
+    unmount(image)?;
+    verdict
+}
+
+fn node_is_shut(case: &Case, kind: &str) -> Verdict {
+    let image = [kind, "/tmp/image/demo"];
+    let looked = |flags: &[&str]| case.sh(&[&image, &OPEN[..], flags].concat(), "cat /disk");
+    let disabled = ["--cgroups", "disabled"];
+    looked(&[&disabled[..], &["--cap-add", "MKNOD"]].concat())?.err_has("No such device")?;
+    for flags in [&[][..], &["--uid-map", "0:0:1"], &["--uid-map", "0:100000:65536"]] {
+        looked(&[&disabled[..], flags].concat())?.err_has("Permission denied")?;
+    }
+    looked(&["--uid-map", "0:0:1", "--privileged"])?.err_has("Permission denied")?;
+    Ok(())
 }
 
 /// Where no cgroup can be made, a container that would need its list is not made, and says why.

@@ -83,6 +83,15 @@ impl Root {
             .during("mount_setattr", "the new root")
     }
     // ANCHOR_END: seal
+
+    /// Lets no device node in it open anything; what is mounted on it, `/dev` for one, stays as it is.
+    ///
+    /// # Errors
+    /// None that a user could cause.
+    pub fn shut_devices(&self) -> Result<()> {
+        api::mount_setattr(self.as_fd(), 0, libc::MOUNT_ATTR_NODEV, 0)
+            .during("mount_setattr", "the root's devices")
+    }
 }
 
 impl AsFd for Root {

@@ -62,7 +62,7 @@ pub const SETPCAP: u8 = 8;
 /// `CAP_SYS_ADMIN`.
 pub const SYS_ADMIN: u8 = 21;
 /// `CAP_MKNOD`.
-const MKNOD: u8 = 27;
+pub const MKNOD: u8 = 27;
 
 // ANCHOR: set
 /// A set of capabilities, one bit each.

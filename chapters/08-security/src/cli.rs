@@ -88,18 +88,27 @@ fn reaches_devices(given: &ArgMatches) -> Result<bool> {
 fn is_without_list(given: &ArgMatches) -> bool {
     given.get_one::<String>("cgroups").is_some_and(|mode| mode == "disabled")
 }
+
+/// Whether device nodes of the image open. Not where no list is asked, unless root is to make nodes of its own; and in a
+/// user namespace never, where the image's are the only ones that there can be.
+fn nodes_open(given: &ArgMatches) -> Result<bool> {
+    let makes_nodes = capabilities(given)?.has(capability::MKNOD);
+    Ok(reaches_devices(given)? && (makes_nodes || !is_without_list(given)))
+}
 // ANCHOR_END: devices
 
 fn settings(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
     let options = Options::parse(words(given, "security-opt"))?;
+    let has_dev = mount::cli::has_dev(given, program);
     let paths = match () {
-        () if !mount::cli::has_dev(given, program) => Paths::Left,
+        () if !has_dev => Paths::Left,
         () if given.get_flag("privileged") => Paths::Open,
         () if options.open_paths => Paths::Left,
         () => Paths::Covered,
     };
     Ok(vec![Box::new(Settings {
-        sysctls: sysctls(given, mount::cli::has_dev(given, program))?,
+        nodes_open: !has_dev || nodes_open(given)?,
+        sysctls: sysctls(given, has_dev)?,
         paths,
         ceiling: capabilities(given)?,
         oom_score: given.get_one("oom-score-adj").copied(),

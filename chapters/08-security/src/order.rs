@@ -5,6 +5,7 @@
 //!   leave the caller's groups                  takes CAP_SETGID; before the program's user takes its own
 //!   leave the caller's keys                    keyctl is forbidden later
 //!   place devices                              mounts
+//!   shut all others                            changes a mount
 //!   set switches                               mounts, and writes what is root's
 //!   cover the kernel's files                   mounts
 //!   lower the ceiling (bounding set)           takes CAP_SETPCAP; over setuid, we keep for the filter only
@@ -37,6 +38,8 @@ pub enum Step {
     LeaveKeys,
     /// Devices of the host to their places.
     PlaceDevices,
+    /// Device nodes of the image open nothing.
+    ShutDevices,
     /// `--sysctl`.
     SetSwitches,
     /// Masked and read-only paths.
@@ -90,7 +93,8 @@ pub enum Paths {
 // ANCHOR: order
 /// Before the program's user is taken.
 pub fn as_root(paths: Paths) -> Vec<Step> {
-    let mut steps = vec![Step::LeaveGroups, Step::LeaveKeys, Step::PlaceDevices, Step::SetSwitches];
+    let mut steps = vec![Step::LeaveGroups, Step::LeaveKeys];
+    steps.extend([Step::PlaceDevices, Step::ShutDevices, Step::SetSwitches]);
     match paths {
         Paths::Left => {}
         Paths::Covered => steps.push(Step::CoverPaths),

@@ -5,6 +5,7 @@
 
 use std::fs;
 
+use mount::root::Root;
 use nix::errno::Errno;
 use process::{Child, Context, Isolation, Result};
 
@@ -16,6 +17,8 @@ use crate::{credentials, device, kernel, paths};
 
 /// The settings of a container that its program's user could not make any more.
 pub struct Settings {
+    /// Whether device nodes in its root file system open, as far as its cgroup lets them.
+    pub nodes_open: bool,
     /// Switches of its namespaces.
     pub sysctls: Vec<Sysctl>,
     /// How its `/proc` and `/sys` look.
@@ -62,6 +65,8 @@ impl Settings {
             Step::LeaveGroups => credentials::leave_groups(),
             Step::LeaveKeys => kernel::new_keyring().during("make", "a session keyring"),
             Step::PlaceDevices => device::place_carried(),
+            Step::ShutDevices if self.nodes_open => Ok(()),
+            Step::ShutDevices => Root::current()?.shut_devices(),
             Step::SetSwitches if self.sysctls.is_empty() => Ok(()),
             Step::SetSwitches => sysctl::write(&self.sysctls),
             Step::CoverPaths => paths::cover(),
