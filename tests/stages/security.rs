@@ -1,5 +1,5 @@
 //! Stage 8: what is claimed of `security`, the runner of chapter 8. Filters stand in `security_seccomp.rs`, profiles in `security_profile.rs`, covered files
-//! and switches in `security_paths.rs`, limits, devices, keys and Landlock in `security_rest.rs`.
+//! and switches in `security_paths.rs`, devices in `security_devices.rs`, limits, keys and Landlock in `security_rest.rs`.
 //!
 //! The tests of an exercise need it and those before it. So the first ones say that there is to be no filter and nothing
 //! covered ([`OPEN`]), and those before the last one share the host's network: a network of one's own has switches set.
@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::mount::{full, mount_tmpfs, unmount};
+use super::security_devices::{a_device_is_shown, no_disk_is_open_without_a_list};
 use super::security_paths::{
     a_file_that_is_not_the_null_device_is_not_mounted, a_privileged_container_sees_everything,
     a_switch_of_the_container_is_set, a_switch_of_the_machine_is_refused, all_of_it_holds_without_rights,
@@ -19,9 +20,8 @@ use super::security_profile::{
     a_profile_cannot_lie_to_the_runner, a_profile_depends_on_the_container, a_profile_that_is_none_is_told,
 };
 use super::security_rest::{
-    a_damaged_cache_is_of_no_use, a_device_is_shown, files_can_be_limited_to_places,
-    keys_of_the_caller_are_out_of_reach, limits_are_taken, no_descriptor_leads_outside,
-    no_disk_is_open_without_a_list, the_callers_groups_are_left, the_oom_score_is_set,
+    a_damaged_cache_is_of_no_use, files_can_be_limited_to_places, keys_of_the_caller_are_out_of_reach,
+    limits_are_taken, no_descriptor_leads_outside, the_callers_groups_are_left, the_oom_score_is_set,
     the_runners_file_is_out_of_reach, the_runners_memory_is_out_of_reach, what_is_not_done_is_told,
 };
 use super::security_seccomp::{

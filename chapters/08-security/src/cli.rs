@@ -107,7 +107,7 @@ fn settings(given: &ArgMatches, program: &mut Program) -> Result<Isolations> {
         () => Paths::Covered,
     };
     Ok(vec![Box::new(Settings {
-        nodes_open: !has_dev || nodes_open(given)?,
+        nodes_open: program.root.is_none() || nodes_open(given)?,
         sysctls: sysctls(given, has_dev)?,
         paths,
         ceiling: capabilities(given)?,

@@ -71,6 +71,8 @@ mod process_descriptors;
 mod process_signals;
 #[path = "../../stages/security.rs"]
 mod security;
+#[path = "../../stages/security_devices.rs"]
+mod security_devices;
 #[path = "../../stages/security_paths.rs"]
 mod security_paths;
 #[path = "../../stages/security_profile.rs"]
