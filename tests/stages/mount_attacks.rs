@@ -6,7 +6,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::mount::{MsFlags, mount};
@@ -113,19 +112,43 @@ pub fn a_link_swapped_while_mounting_never_leads_outside(case: &Case) -> Verdict
 
 /// A process that exchanges two names as fast as it can.
 fn swap_forever(one: &Path, other: &Path) -> Result<Pid, Trouble> {
+    neighbour(|| {
+        loop {
+            let _ = renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE);
+        }
+    })
+}
+
+/// A process that copies its mount namespace, with a hundred mounts more than the lab has, and throws the copy
+/// away, as fast as it can.
+fn mount_forever() -> Result<Pid, Trouble> {
+    neighbour(|| {
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        let _ = unshare(CloneFlags::CLONE_NEWNS)
+            .and_then(|()| mount(None::<&str>, "/", None::<&str>, private, None::<&str>));
+        (0..100).for_each(|_| drop(mount_tmpfs(Path::new("/tmp/many"))));
+        loop {
+            let _ = unshare(CloneFlags::CLONE_NEWNS);
+        }
+    })
+}
+
+/// A process that does this until it is killed.
+fn neighbour(forever: impl FnOnce()) -> Result<Pid, Trouble> {
     // SAFETY: a test has one thread.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(child),
-        ForkResult::Child => loop {
-            let _ = renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE);
-        },
+        ForkResult::Child => {
+            forever();
+            std::process::exit(0)
+        }
     }
 }
 
 pub fn a_walk_that_was_disturbed_is_tried_again(case: &Case) -> Verdict {
     outside()?;
     symlink("usr/../".repeat(20), case.demo().join("winding"))?;
-    let neighbour = mount_for_a_while()?;
+    let neighbour = mount_forever()?;
     let runs = (0..40).try_for_each(|number| {
         let run = bare(case, &["-v", &format!("/tmp/source:/winding/new-{number}/one/two")], "true")?;
         run.claim(!run.err.contains("EAGAIN"), "no word of EAGAIN").map(drop)
@@ -135,23 +158,6 @@ pub fn a_walk_that_was_disturbed_is_tried_again(case: &Case) -> Verdict {
     runs?;
     let made = (0..40).filter(|number| case.demo().join(format!("new-{number}/one/two")).is_dir());
     same("targets made inside the root", 40, made.count())
-}
-
-/// A process that copies its mount namespace, with a hundred mounts more than the lab has, and throws the copy
-/// away, as fast as it can. For two seconds: where there is one processor, nobody else gets far meanwhile.
-fn mount_for_a_while() -> Result<Pid, Trouble> {
-    // SAFETY: a test has one thread.
-    if let ForkResult::Parent { child } = unsafe { fork() }? {
-        return Ok(child);
-    }
-    let own = |flags| mount(None::<&str>, "/", None::<&str>, flags, None::<&str>);
-    let _ = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| own(MsFlags::MS_REC | MsFlags::MS_PRIVATE));
-    (0..100).for_each(|_| drop(mount_tmpfs(Path::new("/tmp/many"))));
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(2) {
-        let _ = unshare(CloneFlags::CLONE_NEWNS);
-    }
-    std::process::exit(0)
 }
 
 pub fn a_volume_never_lands_on_the_root_itself(case: &Case) -> Verdict {

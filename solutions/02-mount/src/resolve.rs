@@ -107,7 +107,7 @@ fn likely_cause(errno: Errno, links: Links) -> &'static str {
             "symbolic links inside the root file system go in a circle, or through /proc"
         }
         (Errno::ENOTDIR, _) => "a file stands where the path needs a folder",
-        (Errno::EAGAIN, _) => "the tree was renamed or remounted under every one of our tries",
+        (Errno::EAGAIN, _) => "mounts or renames of others disturbed every one of our tries: try again",
         _ => "",
     }
 }
