@@ -6,9 +6,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,6 +20,9 @@ use crate::{capabilities, overlay, quota, script};
 
 /// The first argument of this program when it is to answer.
 const ASK: &str = "ask-the-kernel";
+
+/// This program's name in a lab.
+const OURSELVES: &str = "figures";
 
 /// The exit code that says: this cannot be tried here.
 const CANNOT: u8 = 77;
@@ -94,10 +97,9 @@ impl Place {
         let file = script::scratch()?.join(format!("{name}-{}.json", std::process::id()));
         fs::write(&file, question.to_string()).with_context(|| format!("write {}", file.display()))?;
         let myself = std::env::current_exe().context("find this program")?;
-        let words = [myself.into_os_string(), ASK.into(), name.into(), file.clone().into_os_string()];
         let answer = match self {
-            Place::Here => here(&words, mounts),
-            Place::Kernel => in_kernel(&words, &file),
+            Place::Here => here(myself, name, &file, mounts),
+            Place::Kernel => in_kernel(myself, name, &file),
         };
         fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
         let (code, out, err) = answer?;
@@ -112,24 +114,28 @@ impl Place {
 /// Exit code, standard output, standard error.
 type Said = (i32, Vec<u8>, String);
 
-fn here(words: &[OsString], mounts: bool) -> Result<Said> {
-    let ground = if nix::unistd::geteuid().is_root() { Ground::Root } else { Ground::User };
-    let job = Job::Command(words.to_vec());
-    let mut command = match mounts {
-        true => lab::command(&Spec { ground, programs: Vec::new(), demo: None, job })?,
-        false => Command::new(&words[0]),
+/// The question comes by standard input: a lab has a `/tmp` of its own, and this checkout may lie in the machine's.
+fn here(myself: PathBuf, name: &str, file: &Path, mounts: bool) -> Result<Said> {
+    let ask = [ASK, name, "/proc/self/fd/0"];
+    let mut command = if mounts {
+        let ground = if nix::unistd::geteuid().is_root() { Ground::Root } else { Ground::User };
+        let words = [OURSELVES].iter().chain(&ask).map(OsString::from).collect();
+        let programs = vec![(OURSELVES.to_owned(), myself)];
+        lab::command(&Spec { ground, programs, demo: None, job: Job::Command(words) })?
+    } else {
+        let mut command = Command::new(myself);
+        command.args(ask);
+        command
     };
-    if !mounts {
-        command.args(&words[1..]);
-    }
-    let output = command.stdin(Stdio::null()).output().context("run this program again")?;
+    let question = File::open(file).with_context(|| format!("open {}", file.display()))?;
+    let output = command.stdin(question).output().context("run this program again")?;
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     // 125: the lab's own; an administrator forbids user namespaces, say.
     ensure!(output.status.code() != Some(125), Skip::Avoidable(err.trim().to_owned()));
     Ok((output.status.code().unwrap_or(-1), output.stdout, err))
 }
 
-fn in_kernel(words: &[OsString], file: &Path) -> Result<Said> {
+fn in_kernel(myself: PathBuf, name: &str, file: &Path) -> Result<Said> {
     let kernel = Kernel::find().map_err(|error| {
         Skip::Avoidable(
             format!("{error:#}")
@@ -140,8 +146,8 @@ fn in_kernel(words: &[OsString], file: &Path) -> Result<Said> {
                 .to_owned(),
         )
     })?;
-    let files: [PathBuf; 2] = [words[0].clone().into(), file.to_owned()];
-    let machine: Machine = lab::kernel::machine(&kernel, files.iter().map(PathBuf::as_path))?;
+    let machine: Machine = lab::kernel::machine(&kernel, [myself.as_path(), file].into_iter())?;
+    let words = [myself.as_os_str(), ASK.as_ref(), name.as_ref(), file.as_os_str()].map(OsString::from);
     let outcome = machine.env(OWN_MACHINE, "1").limit(LIMIT).capture().run(words.to_vec())?;
     Ok((i32::from(outcome.code), outcome.stdout, String::from_utf8_lossy(&outcome.stderr).into_owned()))
 }
